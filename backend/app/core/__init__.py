@@ -1,0 +1,1 @@
+"""Values, rules and errors that every room shares. No I/O, no clock, no framework."""

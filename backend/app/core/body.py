@@ -1,0 +1,46 @@
+"""What the application sees of a request body, whoever delivers it.
+
+Implemented in `app.ingress`; found in the ASGI scope as `scope["extensions"]["forebay.body"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["BODY_EXTENSION", "INFORMATIONAL_EXTENSION", "RequestBody", "SlabSink"]
+
+BODY_EXTENSION = "forebay.body"
+INFORMATIONAL_EXTENSION = "forebay.send_informational"
+
+SlabSink = Callable[[memoryview], None]
+"""Takes the next bytes of a body. Called in a worker thread, in order, never twice at the same time; the view is
+valid only until it returns. What it raises ends the delivery and comes out of `deliver`."""
+
+
+class RequestBody(Protocol):
+    """A request's body, nothing of which is read before it is asked for."""
+
+    @property
+    def length(self) -> int | None:
+        """Content-Length in bytes; None with `Transfer-Encoding: chunked`."""
+
+    async def deliver(self, on_slab: SlabSink, *, limit: int, owner: str, urgent: bool = False) -> int:
+        """Read the body to its end and hand it over piece by piece; returns the bytes delivered.
+
+        When this returns or raises, also by cancellation, no thread uses `on_slab` any more and every slab is back.
+
+        Args:
+            on_slab: called in a worker thread for each piece.
+            limit: the most bytes that may come; more is `BodyTooLarge` (at once when the length is declared).
+            owner: whose share of the buffer pool is used.
+            urgent: others wait for this body; it may use the pool's reserved slab.
+
+        Raises:
+            ClientGone: the connection broke or ended before the body was whole.
+            RequestTimedOut: nothing came for the idle time, or it came below the minimum rate.
+            BodyTooLarge: more than `limit`.
+            MalformedRequest: broken chunked framing.
+            PoolExhausted: no slab became free within the pool's waiting time.
+            ShuttingDown: the server is stopping and the grace time is over.
+        """

@@ -1,0 +1,228 @@
+"""The upload: what it is, which states it has, how it is cut into chunks.
+
+Laws: every change of state goes through `next_state`; offsets and lengths are bytes; times named `_at` are UTC seconds
+since the epoch and for show only; decisions about age use the service clock (`active_at_s`: seconds this server has
+been running in all its lives), so that a wall clock that jumps expires nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from app.core.errors import ChunkOutOfRange, StateConflict
+
+__all__ = [
+    "TERMINAL_STATES",
+    "TRANSITIONS",
+    "Chunk",
+    "ChunkGrid",
+    "Completion",
+    "Extent",
+    "Mode",
+    "NameConflictPolicy",
+    "StoredFile",
+    "Upload",
+    "UploadState",
+    "choose_chunk_size",
+    "next_state",
+]
+
+KIB = 1024
+MIB = 1024 * KIB
+CHUNK_QUANTUM_BYTES = 256 * KIB  # Drive takes multiples of this (developers.google.com/drive/api/guides/manage-uploads)
+MIN_CHUNK_BYTES = CHUNK_QUANTUM_BYTES
+SEQUENTIAL_CHUNK_BYTES = 4 * MIB
+MAX_CHUNKS = 50_000
+
+
+class Mode(StrEnum):
+    """How chunks are taken: many at once in any order, or one at a time in order."""
+
+    PARALLEL = "parallel"
+    SEQUENTIAL = "sequential"
+
+
+class Completion(StrEnum):
+    """What finishes an upload: its last byte, or the client's word."""
+
+    AUTO = "auto"
+    EXPLICIT = "explicit"
+
+
+class NameConflictPolicy(StrEnum):
+    """What happens when the destination has a file of that name."""
+
+    RENAME = "rename"
+    FAIL = "fail"
+    REPLACE = "replace"
+
+
+class UploadState(StrEnum):
+    """Where an upload stands."""
+
+    CREATED = "created"
+    RECEIVING = "receiving"
+    TRANSFERRING = "transferring"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+TRANSITIONS: dict[UploadState, frozenset[UploadState]] = {
+    UploadState.CREATED: frozenset(
+        {
+            UploadState.RECEIVING,
+            UploadState.TRANSFERRING,
+            UploadState.FAILED,
+            UploadState.CANCELLED,
+            UploadState.EXPIRED,
+        }
+    ),
+    UploadState.RECEIVING: frozenset(
+        {UploadState.TRANSFERRING, UploadState.FAILED, UploadState.CANCELLED, UploadState.EXPIRED}
+    ),
+    UploadState.TRANSFERRING: frozenset(
+        {UploadState.RECEIVING, UploadState.COMPLETED, UploadState.FAILED, UploadState.CANCELLED}
+    ),
+    UploadState.COMPLETED: frozenset(),
+    UploadState.FAILED: frozenset(),
+    UploadState.CANCELLED: frozenset(),
+    UploadState.EXPIRED: frozenset(),
+}
+TERMINAL_STATES = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+
+def next_state(present: UploadState, wanted: UploadState) -> UploadState:
+    """Return `wanted`.
+
+    Raises:
+        StateConflict: when the table has no such step.
+    """
+    if wanted not in TRANSITIONS[present]:
+        msg = f"The upload is {present}; it can't become {wanted}."
+        raise StateConflict(msg, state=present.value)
+    return wanted
+
+
+class Extent(NamedTuple):
+    """A recorded run of bytes; never written again once recorded."""
+
+    offset: int
+    length: int
+    crc32c: int
+
+    @property
+    def end(self) -> int:
+        """First position after it."""
+        return self.offset + self.length
+
+
+class Chunk(NamedTuple):
+    """A numbered piece of the file."""
+
+    number: int
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """First position after it."""
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkGrid:
+    """How a file of `size` bytes is cut."""
+
+    size: int
+    chunk_size: int
+
+    @property
+    def count(self) -> int:
+        """Number of chunks; 0 for an empty file."""
+        return -(-self.size // self.chunk_size)
+
+    def chunk(self, number: int) -> Chunk:
+        """The chunk of that number, from 0.
+
+        Raises:
+            ChunkOutOfRange: when there is none.
+        """
+        if not 0 <= number < self.count:
+            msg = f"There is no chunk {number}: this upload has {self.count}, numbered from 0."
+            raise ChunkOutOfRange(msg, chunk_count=self.count)
+        offset = number * self.chunk_size
+        return Chunk(number, offset, min(self.chunk_size, self.size - offset))
+
+
+def choose_chunk_size(size: int, *, preferred: int, lanes: int) -> int:
+    """Chunk size in bytes for a file: the preferred one; less where a small file would leave lanes idle; more where the count would pass MAX_CHUNKS."""
+    per_lane = -(-size // max(lanes, 1))
+    quanta = max(1, -(-per_lane // CHUNK_QUANTUM_BYTES))
+    chosen = min(preferred, max(MIN_CHUNK_BYTES, quanta * CHUNK_QUANTUM_BYTES))
+    least = -(-size // MAX_CHUNKS)
+    return max(chosen, -(-least // CHUNK_QUANTUM_BYTES) * CHUNK_QUANTUM_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What a destination says it holds."""
+
+    id: str
+    name: str
+    size: int
+    sha256: str | None = None
+    crc32c: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One row of what we know about an upload; immutable, `replace` makes the next."""
+
+    id: str
+    owner: str
+    filename: str
+    folder: str  # relative, "/"-separated, "" for the destination's root
+    media_type: str
+    size: int
+    chunk_size: int
+    state: UploadState
+    completion: Completion
+    on_conflict: NameConflictPolicy
+    destination: str  # name of the destination in the settings
+    created_at: float
+    active_at_s: float
+    declared_sha256: str | None = None  # lower-case hex, from the client
+    declared_crc32c: int | None = None
+    idempotency_key: str | None = None
+    request_fingerprint: str | None = None
+    transfer_state: str | None = None  # opaque to us, written by the destination's session
+    error_code: str | None = None
+    error_detail: str | None = None
+    received_at: float | None = None
+    ended_at: float | None = None
+    stored_id: str | None = None
+    stored_name: str | None = None
+    sha256: str | None = None
+    crc32c: int | None = None
+
+    @property
+    def grid(self) -> ChunkGrid:
+        """How it is cut."""
+        return ChunkGrid(self.size, self.chunk_size)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in TERMINAL_STATES
+
+    def become(self, state: UploadState, **changes: object) -> Upload:
+        """A copy in another state.
+
+        Raises:
+            StateConflict: when the table of transitions has no such step.
+        """
+        return replace(self, state=next_state(self.state, state), **changes)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Headers in, decisions out: no asyncio, no framework, no clock, no socket."""

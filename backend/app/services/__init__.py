@@ -1,0 +1,1 @@
+"""What the server does with uploads: admission, buffers, receiving, transfer, sessions, progress."""

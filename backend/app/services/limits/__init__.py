@@ -1,0 +1,1 @@
+"""Algorithms of limiting, pure: no clock, no task, no lock."""

@@ -1,0 +1,1 @@
+"""Where received bytes wait for the destination: the port (`port`) and its adapters."""

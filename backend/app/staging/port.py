@@ -1,0 +1,112 @@
+"""The staging port.
+
+Laws: an upload's bytes live here from reservation to discard; `open_writer` writers of one upload never overlap (the
+caller's duty); methods without `async` block and run in worker threads; errors are of `app.core.errors` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from app.core.upload import Extent
+
+__all__ = ["Linkable", "SpaceReport", "Staging", "StagingWriter"]
+
+
+class SpaceReport(Protocol):
+    """Bytes of room, for status and metrics."""
+
+    total_bytes: int
+    free_bytes: int
+    reserved_bytes: int
+
+
+class StagingWriter(Protocol):
+    """Takes one extent's bytes in order. Blocking; used by one thread at a time; always closed by its opener."""
+
+    @property
+    def position(self) -> int:
+        """Absolute offset of the next byte."""
+
+    def write(self, view: memoryview) -> None:
+        """Store all of `view` at `position`; a short write is continued, EINTR repeated.
+
+        Raises:
+            OutOfSpace: no room (ENOSPC, EDQUOT).
+            StagingUnavailable: any other failure; the caller may call again with the same view: position is unmoved.
+        """
+
+    def finish(self, *, durable: bool) -> None:
+        """Everything is written: start write-back, or with `durable` wait for it (fdatasync).
+
+        Raises:
+            StagingUnavailable: the sync failed; what was written can't be trusted (never retried: the kernel drops
+                the error with the first report).
+        """
+
+    def close(self) -> None:
+        """Give the descriptor back; idempotent. Bytes written and not recorded are as good as never sent."""
+
+
+class Staging(Protocol):
+    """Bytes of uploads under way."""
+
+    async def reserve(self, upload_id: str, owner: str, size: int) -> None:
+        """Set `size` bytes aside and make the (empty, sparse) place; exact under concurrency.
+
+        Raises:
+            OutOfSpace: the volume, less what others have reserved and the margin, has no room; or no inode.
+            UserQuotaExceeded: the owner's reservations would pass the per-user cap.
+            StagingUnavailable: the area can't be written.
+        """
+
+    async def adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> bool:
+        """At start: take up the place of an upload known from the database; False when its bytes are gone."""
+
+    async def release_room(self, upload_id: str) -> None:
+        """The upload is idle: give up the room for bytes that have not come (what is recorded stays)."""
+
+    async def regain_room(self, upload_id: str) -> None:
+        """The idle upload is active again; raises as `reserve`. No effect when its room was never released."""
+
+    def open_writer(self, upload_id: str, offset: int) -> StagingWriter:
+        """A writer at `offset`. Blocking. Raises StagingUnavailable."""
+
+    def read_into(self, upload_id: str, offset: int, view: memoryview) -> int:
+        """Fill `view` from `offset`; returns the bytes read (short only at the file's end). Blocking.
+
+        Raises:
+            StagingUnavailable: the bytes can't be read.
+        """
+
+    async def settled(self, upload_id: str, extent: Extent) -> None:
+        """Return when an extent just written may be acknowledged (at once for the spool)."""
+
+    async def sync(self, upload_id: str) -> None:
+        """Everything written, and the directory entry, survive a power cut when this returns.
+
+        Raises:
+            StagingUnavailable: the sync failed; not to be retried: the bytes can't be trusted.
+        """
+
+    def drop_cache(self, upload_id: str, offset: int, length: int) -> None:
+        """These bytes won't be read again soon: let the page cache go. A hint. Blocking."""
+
+    async def discard(self, upload_id: str) -> None:
+        """Remove the bytes and give all room back; idempotent, also for what is unknown."""
+
+    async def ids(self) -> list[str]:
+        """Ids that have a place here, known or orphaned."""
+
+    async def space(self) -> SpaceReport:
+        """How much room there is."""
+
+
+@runtime_checkable
+class Linkable(Protocol):
+    """A staging whose upload is a file that a destination on the same file system can take over by `link`."""
+
+    def path(self, upload_id: str) -> Path:
+        """The file that holds the upload's bytes."""

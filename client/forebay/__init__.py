@@ -1,0 +1,1 @@
+"""Forebay client: SDK and command."""
