@@ -2,7 +2,8 @@
 
 Laws:
 - The next slot goes to the owner with the fewest slots; among equals to the one not served for the longest time (an
-  owner's turn is when it came or was last served, whichever is later). Within an owner: first come, first served.
+  owner's turn is when it came, last got a slot or last gave one back, whichever is latest). Within an owner: first
+  come, first served.
 - Limits: slots in all, owners with a slot ("seats"), slots per owner. An owner at its own limit is passed over, since
   only its own uploads can help it.
 - An owner without a seat must not wait for ever while those seated refill theirs: as long as it waits and no seat is
@@ -123,6 +124,7 @@ class FairSlots:
         """
         state = self._seated[owner]
         state.slots -= 1
+        state.turn = self._next_turn()  # it was served until now: not to be preferred to who came meanwhile
         self._slots -= 1
         if not state.slots:
             del self._seated[owner]
