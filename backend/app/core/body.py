@@ -44,3 +44,9 @@ class RequestBody(Protocol):
             PoolExhausted: no slab became free within the pool's waiting time.
             ShuttingDown: the server is stopping and the grace time is over.
         """
+
+    async def wait_gone(self) -> None:
+        """Return when the client has left while nothing of the body is being read; for those who keep it waiting.
+
+        Where the server can't tell (another ASGI server), it never returns.
+        """

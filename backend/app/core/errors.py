@@ -11,9 +11,11 @@ ForebayError
 ├── Conflict 409
 │   ├── StateConflict · ChunkConflict · ChunkOutOfOrder · ModeChanged · Superseded
 │   └── IdempotencyConflict · NameTaken · IncompleteUpload
+├── LengthRequired 411
 ├── TooLarge 413
 │   └── ChunkTooLong · BodyTooLarge · FileTooLarge
 ├── RangeNotSatisfiable 416
+├── ExpectationFailed 417
 ├── DigestMismatch 422
 ├── HeadersTooLarge 431
 ├── InternalError 500
@@ -21,7 +23,7 @@ ForebayError
 ├── Unavailable 503 (carries Retry-After)
 │   ├── AdmissionRefused
 │   │   └── MemoryPressure · LimitReached · MemoryUnknown
-│   ├── StagingUnavailable · DatabaseUnavailable · DestinationUnavailable
+│   ├── StagingUnavailable (SyncFailed) · DatabaseUnavailable · DestinationUnavailable
 │   └── ChunkFailed · PoolExhausted · ShuttingDown
 ├── OutOfSpace 507
 │   └── UserQuotaExceeded
@@ -50,6 +52,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DestinationUnavailable",
     "DigestMismatch",
+    "ExpectationFailed",
     "FileTooLarge",
     "Forbidden",
     "ForebayError",
@@ -60,6 +63,7 @@ __all__ = [
     "InvalidDigest",
     "InvalidName",
     "InvalidRequest",
+    "LengthRequired",
     "LimitReached",
     "MalformedRequest",
     "MemoryPressure",
@@ -76,6 +80,7 @@ __all__ = [
     "StagingUnavailable",
     "StateConflict",
     "Superseded",
+    "SyncFailed",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
@@ -226,6 +231,12 @@ class IncompleteUpload(Conflict):
     code, title = "incomplete", "Bytes are missing"
 
 
+class LengthRequired(ForebayError):
+    """This call needs a Content-Length. Use POST /api/v1/uploads and chunks where the length is not known."""
+
+    code, status, title = "length-required", 411, "Content-Length required"
+
+
 class TooLarge(ForebayError):
     """The content is too large."""
 
@@ -254,6 +265,12 @@ class RangeNotSatisfiable(ForebayError):
     """The range lies outside the file."""
 
     code, status, title = "range-not-satisfiable", 416, "Range not satisfiable"
+
+
+class ExpectationFailed(ForebayError):
+    """The only expectation understood is `Expect: 100-continue`."""
+
+    code, status, title = "expectation-failed", 417, "Expectation can't be met"
 
 
 class DigestMismatch(ForebayError):
@@ -318,6 +335,12 @@ class StagingUnavailable(Unavailable):
     """The staging area can't be written now. Nothing acknowledged is lost; try again later."""
 
     code, title = "staging-unavailable", "Staging not available"
+
+
+class SyncFailed(StagingUnavailable):
+    """The disk failed to keep bytes of this upload. They can't be trusted any more; send the file again."""
+
+    code, title = "sync-failed", "Bytes lost by the disk"
 
 
 class DatabaseUnavailable(Unavailable):

@@ -1,0 +1,98 @@
+"""Who may call a route, as dependencies; and the rules about pages from elsewhere.
+
+A browser sends cookies, and reaches a server on loopback, also for pages that are not ours. So: with a cookie, and
+where no token is needed, an `Origin` must be our own (or listed), and without tokens `Host` must be a loopback name
+(DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from app.api.context import Context, Ctx
+from app.core.errors import Forbidden, Unauthenticated
+from app.services.identity import Principal
+
+__all__ = ["COOKIE", "Operator", "User", "bearer_of", "check_origin", "client_address"]
+
+COOKIE = "forebay_session"
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def client_address(request: Request) -> str:
+    """The caller's address; behind a trusted proxy, the one it forwards."""
+    return request.client.host if request.client is not None else ""
+
+
+def bearer_of(request: Request) -> str | None:
+    """The token of the Authorization field (RFC 6750 section 2.1).
+
+    Raises:
+        Unauthenticated: the field is there and holds something else.
+    """
+    field = request.headers.get("authorization")
+    if field is None:
+        return None
+    scheme, _, token = field.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("Send the token as `Authorization: Bearer …`.")
+    return token.strip()
+
+
+def _own_origins(request: Request, context: Context) -> set[str]:
+    own = {f"{scheme}://{request.headers.get('host', '')}" for scheme in ("http", "https")}
+    if context.settings.public_url is not None:
+        parts = urlsplit(context.settings.public_url)
+        own.add(f"{parts.scheme}://{parts.netloc}")
+    return own | set(context.settings.cors_origins)
+
+
+def check_origin(request: Request, context: Context) -> None:
+    """Refuse pages from elsewhere.
+
+    Raises:
+        Forbidden: the request comes from a page of another origin.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and origin not in _own_origins(request, context):
+        raise Forbidden(
+            "Pages from elsewhere may not call this server. The operator can allow one: FOREBAY_CORS_ORIGINS."
+        )
+
+
+def _is_loopback_host(field: str) -> bool:
+    name = urlsplit(f"//{field}").hostname or ""
+    if name in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+async def _user(request: Request, context: Ctx) -> Principal:
+    token = bearer_of(request)
+    if token is None:
+        token = request.cookies.get(COOKIE)
+        check_origin(request, context)
+        if token is None and await context.identity.open_to_local() and not _is_loopback_host(request.headers["host"]):
+            raise Forbidden("Without tokens this server is reached by a loopback name only.")
+    return await context.identity.of(token, client_address(request))
+
+
+User = Annotated[Principal, Depends(_user)]
+
+
+async def _operator(user: User) -> Principal:
+    if not user.operator:
+        raise Forbidden(
+            "This is for operators. Make an operator's token with `forebay-server token create USER --operator`."
+        )
+    return user
+
+
+Operator = Annotated[Principal, Depends(_operator)]

@@ -1,0 +1,95 @@
+"""Chunks: the bytes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from app.api.auth import User
+from app.api.context import Ctx
+from app.api.problems import answers
+from app.core.body import BODY_EXTENSION, RequestBody
+from app.core.errors import (
+    ChunkConflict,
+    ChunkFailed,
+    ChunkOutOfOrder,
+    ChunkOutOfRange,
+    ChunkShort,
+    ChunkTooLong,
+    DatabaseUnavailable,
+    DigestMismatch,
+    InvalidDigest,
+    LimitReached,
+    ModeChanged,
+    NotFound,
+    OutOfSpace,
+    PoolExhausted,
+    RequestTimedOut,
+    ShuttingDown,
+    StagingUnavailable,
+    StateConflict,
+    Superseded,
+)
+from app.protocols.digest import parse_digest
+
+__all__ = ["BINARY_BODY", "body_of", "router"]
+
+router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
+
+BINARY_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+def body_of(request: Request) -> RequestBody:
+    """The request's body, unread."""
+    body: RequestBody = request.scope["extensions"][BODY_EXTENSION]
+    return body
+
+
+@router.put(
+    "/{upload_id}/chunks/{number}",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=BINARY_BODY,
+    responses=answers(
+        ChunkOutOfRange,
+        ChunkShort,
+        InvalidDigest,
+        NotFound,
+        RequestTimedOut,
+        StateConflict,
+        ChunkConflict,
+        ChunkOutOfOrder,
+        ModeChanged,
+        Superseded,
+        ChunkTooLong,
+        DigestMismatch,
+        LimitReached,
+        ChunkFailed,
+        StagingUnavailable,
+        DatabaseUnavailable,
+        PoolExhausted,
+        ShuttingDown,
+        OutOfSpace,
+    ),
+)
+async def put_chunk(
+    *,
+    context: Ctx,
+    user: User,
+    request: Request,
+    upload_id: str,
+    number: int,
+    content_digest: Annotated[str | None, Header(description="Of this chunk (RFC 9530): sha-256, crc32c.")] = None,
+) -> Response:
+    """Send chunk `number` (from 0, at `number * chunk_size`); any order, again if in doubt."""
+    declared = parse_digest(content_digest)
+    live = await context.uploads.find(upload_id, user.user)
+    await context.processor.receive(live, number, body_of(request), declared)
+    crc = live.recorded_crc32c(live.row.grid.chunk(number))
+    return Response(status_code=204, headers={"etag": f'"crc32c-{crc:08x}"', "upload-state": live.row.state.value})

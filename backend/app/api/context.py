@@ -1,0 +1,59 @@
+"""What a request can reach: the services that the composition root built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.core.settings import Settings
+from app.destinations.port import Destination
+from app.observability.metrics import Metrics
+from app.persistence.repository import Repository
+from app.services.chunk_buffer_pool import ChunkBufferPool
+from app.services.events import EventHub
+from app.services.identity import Identity
+from app.services.memory_monitor import MemoryMonitor
+from app.services.parallel_chunk_processor import ParallelChunkProcessor
+from app.services.progress import Throughput
+from app.services.service_clock import ServiceClock
+from app.services.small_files import SmallFiles
+from app.services.upload_concurrency_manager import UploadConcurrencyManager
+from app.services.uploads import Uploads
+from app.staging.port import Staging
+
+__all__ = ["Context", "Ctx"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Built once per application."""
+
+    settings: Settings
+    version: str
+    started: float
+    repository: Repository
+    staging: Staging
+    destinations: Mapping[str, Destination]
+    pool: ChunkBufferPool
+    memory: MemoryMonitor
+    slots: UploadConcurrencyManager
+    throughput: Throughput
+    uploads: Uploads
+    processor: ParallelChunkProcessor
+    small_files: SmallFiles
+    identity: Identity
+    hub: EventHub
+    clock: ServiceClock
+    metrics: Metrics
+    stopping: Callable[[], bool]
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Ctx = Annotated[Context, Depends(_context)]

@@ -1,0 +1,150 @@
+"""Files: a small one in a single request, and the content of a stored one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from app.api.auth import User
+from app.api.chunks import BINARY_BODY, body_of
+from app.api.context import Ctx
+from app.api.problems import answers
+from app.api.uploads import IdempotencyKey, checked_key
+from app.api.views import UploadView, upload_view
+from app.core.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    DestinationUnavailable,
+    DigestMismatch,
+    IdempotencyConflict,
+    InvalidDigest,
+    InvalidName,
+    LengthRequired,
+    LimitReached,
+    MemoryPressure,
+    NameTaken,
+    NotFound,
+    OutOfSpace,
+    RangeNotSatisfiable,
+    StateConflict,
+)
+from app.core.upload import NameConflictPolicy, UploadState
+from app.destinations.port import ServesFiles
+from app.protocols.digest import parse_digest
+from app.protocols.download import attachment, requested_range
+from app.services.uploads import NewUpload
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/api/v1/files", tags=["files"])
+
+
+@router.put(
+    "/{filename}",
+    status_code=201,
+    openapi_extra=BINARY_BODY,
+    responses=answers(
+        InvalidName,
+        InvalidDigest,
+        LengthRequired,
+        BodyTooLarge,
+        DigestMismatch,
+        NameTaken,
+        IdempotencyConflict,
+        StateConflict,
+        MemoryPressure,
+        LimitReached,
+        OutOfSpace,
+        DatabaseUnavailable,
+    ),
+)
+async def put_file(
+    *,
+    context: Ctx,
+    user: User,
+    request: Request,
+    response: Response,
+    filename: str,
+    path: Annotated[str, Query(max_length=4096, description="Relative folder at the destination.")] = "",
+    on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME,
+    destination: Annotated[str, Query(max_length=255)] = "default",
+    content_type: Annotated[str, Header(max_length=255)] = "application/octet-stream",
+    content_digest: Annotated[str | None, Header(description="Of the file (RFC 9530): sha-256, crc32c.")] = None,
+    idempotency_key: IdempotencyKey = None,
+) -> UploadView:
+    """Store a file of at most one chunk; answers when it is at its destination."""
+    body = body_of(request)
+    wanted = NewUpload(
+        filename=filename,
+        size=context.small_files.length_of(body),
+        folder=path,
+        media_type=content_type,
+        digest=parse_digest(content_digest),
+        destination=destination,
+        on_conflict=on_conflict,
+    )
+    live = await context.small_files.store(user.user, wanted, body, idempotency_key=checked_key(idempotency_key))
+    if live.row.state is not UploadState.COMPLETED:
+        if live.row.error_code == NameTaken.code:
+            raise NameTaken
+        raise StateConflict(f"The upload is {live.row.state}: {live.row.error_detail}", state=live.row.state.value)
+    response.headers["location"] = f"/api/v1/uploads/{live.row.id}"
+    return upload_view(context, live)
+
+
+@router.api_route(
+    "/{upload_id}/content",
+    methods=["GET", "HEAD"],
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+        206: {"description": "The range.", "content": {"application/octet-stream": {}}},
+        **answers(NotFound, StateConflict, RangeNotSatisfiable, DestinationUnavailable),
+    },
+)
+async def get_content(
+    *,
+    context: Ctx,
+    user: User,
+    request: Request,
+    upload_id: str,
+    range_field: Annotated[str | None, Header(alias="range", description="One range of bytes (RFC 9110).")] = None,
+    if_range: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The stored file, always as an attachment; `Range` is honoured."""
+    row = (await context.uploads.find(upload_id, user.user)).row
+    destination = context.destinations.get(row.destination)
+    if row.state is not UploadState.COMPLETED or row.stored_id is None:
+        raise StateConflict(f"The upload is {row.state}; it has no content yet.", state=row.state.value)
+    if not isinstance(destination, ServesFiles):
+        raise NotFound("This destination does not give files back.")
+    etag = f'"sha256-{row.sha256}"'
+    wanted = requested_range(range_field, row.size) if if_range in {None, etag} else None
+    start, end = wanted or (0, row.size)
+    headers = {
+        "content-length": str(end - start),
+        "content-disposition": attachment(row.stored_name or row.filename),
+        "accept-ranges": "bytes",
+        "etag": etag,
+        # Whatever was uploaded is data: never sniffed, never run in our origin.
+        "content-security-policy": "sandbox; default-src 'none'",
+    }
+    if wanted is not None:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{row.size}"
+    status = 200 if wanted is None else 206
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=row.media_type)
+    pieces = destination.open_range(row.stored_id, start, end)
+    stream = await pieces.__aenter__()  # errors come before the first header is sent
+
+    async def content() -> AsyncIterator[bytes]:
+        try:
+            async for piece in stream:
+                yield piece
+        finally:
+            await pieces.__aexit__(None, None, None)
+
+    return StreamingResponse(content(), status_code=status, headers=headers, media_type=row.media_type)

@@ -1,0 +1,111 @@
+"""What happens around every request: its id, its host, its log line, its metrics, and the answer when all else failed.
+
+A plain ASGI middleware: bodies and answers pass through untouched.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.errors import ForebayError, InternalError, InvalidRequest
+from app.protocols.problem import problem_document
+
+__all__ = ["RequestObserver", "Surroundings"]
+
+log = structlog.get_logger(__name__)
+
+RequestObserver = Callable[[str, str, int, float, ForebayError | None], None]
+"""Method, route template, status, seconds, and the error that was answered."""
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/system/upload-status"})
+_GONE = 499
+
+
+class Surroundings:
+    """See above."""
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: tuple[str, ...], observe: RequestObserver) -> None:
+        """Wrap `app`.
+
+        Args:
+            app: the application.
+            allowed_hosts: names that `Host` may have; any when empty.
+            observe: told of every answered request.
+        """
+        self._app = app
+        self._allowed_hosts = frozenset(name.lower() for name in allowed_hosts)
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope.get("extensions", {}).get("forebay.request_id") or uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                if self._is_foreign_host(scope):
+                    await self._refuse(
+                        scope, send_with_headers, InvalidRequest("This server does not go by that host name.")
+                    )
+                else:
+                    await self._app(scope, receive, send_with_headers)
+            except Exception:
+                log.exception("request failed", method=scope["method"], path=scope["path"])
+                if status == 0:
+                    await self._refuse(scope, send_with_headers, InternalError())
+                else:
+                    raise
+            finally:
+                self._note(scope, status, time.perf_counter() - started)
+
+    def _is_foreign_host(self, scope: Scope) -> bool:
+        if not self._allowed_hosts:
+            return False
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        return (urlsplit(f"//{host}").hostname or "") not in self._allowed_hosts
+
+    @staticmethod
+    async def _refuse(scope: Scope, send: Send, error: ForebayError) -> None:
+        scope["state"]["problem"] = error
+        status, headers, body = problem_document(error, scope["state"]["request_id"])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        problem: ForebayError | None = scope["state"].get("problem")
+        route = getattr(scope.get("route"), "path", "(none)")
+        status = status or _GONE
+        self._observe(scope["method"], route, status, seconds, problem)
+        quiet = route in _QUIET_ROUTES and status < 400  # noqa: PLR2004
+        (log.debug if quiet else log.info)(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            client=scope["client"][0] if scope.get("client") else None,
+            code=problem.code if problem is not None else None,
+        )

@@ -1,0 +1,124 @@
+"""Where a chunk's bytes go, in a worker thread: checksum, then staging.
+
+Laws: called by one thread at a time, in order; opened by its first bytes and finished by its last, so that a chunk costs
+no thread hop of its own; `close` is called by the owner when no thread uses it any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import crc32c
+
+from app.core.errors import ChunkFailed, DigestMismatch, StagingUnavailable
+from app.core.upload import Chunk, Extent
+from app.protocols.digest import DeclaredDigest
+from app.services.live import Receiver
+from app.staging.port import Staging, StagingWriter
+
+__all__ = ["ChecksumSink", "StagingSink"]
+
+_RETRY_PAUSE_S = 0.05  # doubled with each attempt; a worker thread waits, so it is short
+
+
+class ChecksumSink:
+    """Computes what is needed to judge the bytes, and discards them: for a repeat of a recorded chunk."""
+
+    def __init__(
+        self, chunk: Chunk, declared: DeclaredDigest, receiver: Receiver, *, always_sha256: bool = False
+    ) -> None:
+        """Nothing yet; SHA-256 only when declared or asked for."""
+        self._chunk = chunk
+        self._declared = declared
+        self._receiver = receiver
+        self._sha256 = hashlib.sha256() if always_sha256 or declared.sha256 is not None else None
+        self._crc = 0
+        self._received = 0
+
+    def __call__(self, view: memoryview) -> None:
+        """Take the next bytes."""
+        self._crc = crc32c.crc32c(view, self._crc)
+        if self._sha256 is not None:
+            self._sha256.update(view)
+        self._received += len(view)
+        self._receiver.received = self._received
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    @property
+    def received(self) -> int:
+        """Bytes so far."""
+        return self._received
+
+    def hasher(self) -> hashlib._Hash:
+        """SHA-256 of the bytes so far, where it was asked for."""
+        if self._sha256 is None:
+            raise RuntimeError("SHA-256 was not asked for")
+        return self._sha256
+
+    def extent(self) -> Extent:
+        """What came, whole and as declared.
+
+        Raises:
+            DigestMismatch: not the bytes that the client says it sent.
+        """
+        crc_differs = self._declared.crc32c is not None and self._declared.crc32c != self._crc
+        sha_differs = self._declared.sha256 is not None and self.hasher().digest() != self._declared.sha256
+        if crc_differs or sha_differs:
+            raise DigestMismatch(chunk=self._chunk.number)
+        return Extent(self._chunk.offset, self._received, self._crc)
+
+
+class StagingSink(ChecksumSink):
+    """Stores the bytes as well; retries what may pass."""
+
+    def __init__(
+        self,
+        chunk: Chunk,
+        declared: DeclaredDigest,
+        receiver: Receiver,
+        *,
+        staging: Staging,
+        upload_id: str,
+        attempts: int,
+        durable: bool,
+        on_retry: Callable[[], None],
+        always_sha256: bool = False,
+    ) -> None:
+        """Nothing is opened before the first bytes."""
+        super().__init__(chunk, declared, receiver, always_sha256=always_sha256)
+        self._staging = staging
+        self._upload_id = upload_id
+        self._attempts = attempts
+        self._durable = durable
+        self._on_retry = on_retry
+        self._writer: StagingWriter | None = None
+
+    def __call__(self, view: memoryview) -> None:
+        """Checksum while the bytes are in the processor's cache, then write."""
+        super().__call__(view)
+        self._store(view)
+        if self.received == self._chunk.length and self._writer is not None:
+            self._writer.finish(durable=self._durable)
+
+    def _store(self, view: memoryview) -> None:
+        for attempt in range(1, self._attempts + 1):
+            try:
+                if self._writer is None:
+                    self._writer = self._staging.open_writer(self._upload_id, self._chunk.offset)
+                self._writer.write(view)
+            except StagingUnavailable as exc:
+                if attempt == self._attempts:
+                    raise ChunkFailed(self._chunk.number, attempt) from exc
+                self._on_retry()
+                time.sleep(_RETRY_PAUSE_S * 2 ** (attempt - 1))
+            else:
+                return
+
+    def close(self) -> None:
+        """Give the writer back."""
+        if self._writer is not None:
+            self._writer.close()

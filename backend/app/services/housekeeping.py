@@ -1,0 +1,71 @@
+"""What time does: idle uploads give back room, then expire; history ends; the service clock is saved."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from app.core.errors import ForebayError
+from app.persistence.repository import Repository
+from app.services.live import LiveUpload
+from app.services.service_clock import ServiceClock
+from app.services.uploads import Uploads
+from app.staging.port import Staging
+
+__all__ = ["Ages", "Housekeeping"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """Service seconds."""
+
+    reservation_idle_s: float
+    expiry_s: float
+    history_s: float
+    sweep_s: float = 10.0
+
+
+class Housekeeping:
+    """A sweep now and then."""
+
+    def __init__(
+        self, *, uploads: Uploads, staging: Staging, repository: Repository, clock: ServiceClock, ages: Ages
+    ) -> None:
+        """Keep what it works with."""
+        self._uploads = uploads
+        self._staging = staging
+        self._repository = repository
+        self._clock = clock
+        self._ages = ages
+
+    async def run(self) -> None:
+        """Sweep until cancelled; a sweep that fails is logged and the next one comes."""
+        while True:
+            await asyncio.sleep(self._ages.sweep_s)
+            try:
+                await self.sweep()
+            except ForebayError as exc:
+                log.warning("sweep failed", code=exc.code, detail=exc.detail)
+
+    async def sweep(self) -> None:
+        """Once over everything."""
+        await self._clock.save()
+        now = self._clock()
+        for live in self._uploads.live:
+            idle = 0.0 if live.receivers else now - live.row.active_at_s
+            if idle > self._ages.expiry_s:
+                log.info("upload expires", upload=live.row.id)
+                await self._uploads.expire(live)
+            elif idle > self._ages.reservation_idle_s:
+                await self._release_room(live)
+        for upload_id in await self._repository.ended_before(now - self._ages.history_s, limit=500):
+            await self._repository.delete_upload(upload_id)
+
+    async def _release_room(self, live: LiveUpload) -> None:
+        if not live.room_released and not live.all_recorded and not live.receivers:
+            live.room_released = True
+            await self._staging.release_room(live.row.id)

@@ -1,0 +1,165 @@
+"""An upload under way, as the process holds it: the row, what is recorded, who is sending.
+
+Laws:
+- One LiveUpload per upload, on the event loop only; `receivers[n].received` alone is written by worker threads.
+- `row` changes after the database has it, never before. State changes that end an upload happen under `lock`, so that a
+  cancel and a completion see each other.
+- `extents` mirrors what the database has; a recorded extent is never written again, only forgotten.
+- Whoever changes something that others wait for calls `changed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.crc import crc32c_combine
+from app.core.ranges import ByteRange, RangeSet
+from app.core.upload import Chunk, Extent, Upload
+from app.destinations.port import TransferSession
+from app.services.interruption import Interruption
+from app.services.prefix_digest import PrefixDigest
+from app.services.progress import RateWindow
+
+__all__ = ["LiveUpload", "Receiver", "TransferProblem"]
+
+
+@dataclass(slots=True, eq=False)
+class Receiver:
+    """A connection that brings a chunk."""
+
+    interruption: Interruption = field(default_factory=Interruption)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProblem:
+    """Why the transfer does not get on, and how often it was tried."""
+
+    code: str
+    detail: str
+    attempts: int
+
+
+class LiveUpload:
+    """See the laws above."""
+
+    def __init__(self, row: Upload, extents: list[Extent] | None = None, *, from_earlier_life: bool = False) -> None:
+        """Take up an upload with what is recorded of it."""
+        self.row = row
+        self.from_earlier_life = from_earlier_life
+        self.lock = asyncio.Lock()
+        self.extents: dict[int, Extent] = {}
+        self.recorded = RangeSet()
+        self.receivers: dict[int, Receiver] = {}
+        self.attempts: dict[int, int] = {}
+        self.failed_chunks: set[int] = set()
+        self.retried = 0
+        self.room_released = False
+        self.verified = asyncio.Event()
+        self.verified.set()
+        self.ended = asyncio.Event()
+        # -- the transfer's
+        self.digest = PrefixDigest()
+        self.session: TransferSession | None = None
+        self.transfer_task: asyncio.Task[None] | None = None
+        self.problem: TransferProblem | None = None
+        # -- for show
+        self.started = time.monotonic()
+        self.finished: float | None = None
+        self.bytes_rate = RateWindow()
+        self.chunk_rate = RateWindow()
+        self.on_change: Callable[[], None] = lambda: None
+        self._turn: asyncio.Future[None] | None = None
+        for extent in extents or ():
+            self._note(extent)
+
+    def _note(self, extent: Extent) -> None:
+        self.extents[extent.offset] = extent
+        self.recorded.add(extent.offset, extent.end)
+
+    def record(self, extent: Extent) -> None:
+        """The database has it: so have we."""
+        self._note(extent)
+        self.bytes_rate.add(extent.length)
+        self.chunk_rate.add()
+        self.changed()
+
+    def forget(self, extent: Extent) -> None:
+        """Its bytes turned out to be wrong or gone."""
+        del self.extents[extent.offset]
+        self.recorded.remove(extent.offset, extent.end)
+        self.changed()
+
+    @property
+    def forwarded(self) -> int:
+        """Bytes from the first that the destination's side has: sent and confirmed, or (where it takes the file over) read and verified."""
+        return self.session.committed if self.session is not None else self.digest.position
+
+    @property
+    def all_recorded(self) -> bool:
+        """Whether every byte is here."""
+        return self.recorded.prefix == self.row.size
+
+    @property
+    def missing(self) -> list[ByteRange]:
+        """Byte ranges still to come."""
+        return self.recorded.missing(self.row.size)
+
+    def is_recorded(self, chunk: Chunk) -> bool:
+        """Whether the chunk is here, whole."""
+        return self.recorded.covers(chunk.offset, chunk.end)
+
+    def completed_chunks(self) -> int:
+        """Chunks that are here, whole."""
+        grid, count = self.row.grid, 0
+        for start, end in self.recorded:
+            first = -(-start // grid.chunk_size)
+            last = grid.count if end == self.row.size else end // grid.chunk_size
+            count += max(0, last - first)
+        return count
+
+    def next_chunk(self) -> int | None:
+        """The first chunk that is not here, whole."""
+        if self.all_recorded:
+            return None
+        return self.recorded.prefix // self.row.chunk_size
+
+    def recorded_crc32c(self, chunk: Chunk) -> int:
+        """CRC32C of a recorded chunk, from its extents (native chunks are recorded whole, so extents end on borders)."""
+        position, crc = chunk.offset, 0
+        while position < chunk.end:
+            extent = self.extents[position]
+            crc = crc32c_combine(crc, extent.crc32c, extent.length)
+            position = extent.end
+        return crc
+
+    def file_crc32c(self) -> int:
+        """CRC32C of the whole file; when `all_recorded`."""
+        crc = 0
+        for _, extent in sorted(self.extents.items()):
+            crc = crc32c_combine(crc, extent.crc32c, extent.length)
+        return crc
+
+    def changed(self) -> None:
+        """Wake everybody in `turn`, and tell the listener."""
+        self.on_change()
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+        self._turn = None
+
+    async def turn(self) -> None:
+        """Return at the next change."""
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._turn)
+
+    async def stop_receiving(self, error: Any) -> None:  # noqa: ANN401 - a factory of errors, one per receiver
+        """End every connection that sends to this upload and wait until none touches staging any more."""
+        for receiver in list(self.receivers.values()):
+            receiver.interruption.interrupt(error())
+            await receiver.ended.wait()

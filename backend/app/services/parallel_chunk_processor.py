@@ -1,0 +1,257 @@
+"""From a request's body to a recorded chunk: in any order, many at once, or one after the other.
+
+Laws:
+- A chunk is acknowledged (``receive`` returns) only when the database has its extent; in sequential mode, only when the
+  destination's side has it too.
+- One connection per chunk: a newer one ends the older one and starts when the older's last burst has ended.
+- A recorded chunk is never written again; a repeat is checksummed and discarded.
+- Nothing of the body is read before length, state, order and slot are settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import structlog
+
+from app.core.body import RequestBody
+from app.core.errors import (
+    ChunkConflict,
+    ChunkFailed,
+    ChunkOutOfOrder,
+    ChunkShort,
+    ChunkTooLong,
+    ClientGone,
+    ForebayError,
+    ModeChanged,
+    OutOfSpace,
+    StagingUnavailable,
+    StateConflict,
+    Superseded,
+)
+from app.core.upload import Chunk, Extent, Mode, UploadState
+from app.persistence.repository import Repository
+from app.protocols.digest import DeclaredDigest
+from app.services.chunk_sink import ChecksumSink, StagingSink
+from app.services.interruption import abandoned_when_gone, unbroken
+from app.services.live import LiveUpload, Receiver
+from app.services.progress import Throughput
+from app.services.upload_concurrency_manager import UploadConcurrencyManager
+from app.staging.port import Staging
+
+__all__ = ["ParallelChunkProcessor", "bring"]
+
+log = structlog.get_logger(__name__)
+
+_WRITABLE = frozenset({UploadState.CREATED, UploadState.RECEIVING})
+_REPEATABLE = frozenset({UploadState.TRANSFERRING, UploadState.COMPLETED})
+_SERVER_FAULTS = (ChunkFailed, OutOfSpace, StagingUnavailable)
+
+
+async def bring(
+    chunk: Chunk, body: RequestBody, sink: ChecksumSink, receiver: Receiver, owner: str, *, urgent: bool
+) -> Extent:
+    """Deliver a body of exactly the chunk's length into the sink and judge it.
+
+    Raises:
+        ChunkShort: the body ended early; also what ``deliver`` and the sink raise, and the receiver's interruption.
+    """
+    async with receiver.interruption:
+        received = await body.deliver(sink, limit=chunk.length, owner=owner, urgent=urgent)
+    if received < chunk.length:
+        raise ChunkShort(f"The body has {received} bytes; chunk {chunk.number} has {chunk.length}. Send it again.")
+    return sink.extent()
+
+
+class ParallelChunkProcessor:
+    """Receives chunks of uploads."""
+
+    def __init__(
+        self,
+        *,
+        staging: Staging,
+        repository: Repository,
+        slots: UploadConcurrencyManager,
+        throughput: Throughput,
+        clock: Callable[[], float],
+        mode: Mode,
+        attempts: int,
+        durable: bool,
+        on_recorded: Callable[[LiveUpload], Awaitable[None]],
+        parallel_debug: Callable[..., None],
+    ) -> None:
+        """Keep what it works with.
+
+        Args:
+            staging: where bytes go.
+            repository: where extents are recorded.
+            slots: who may receive.
+            throughput: what is counted.
+            clock: service seconds.
+            mode: parallel or sequential, for the life of the process.
+            attempts: attempts to store a piece.
+            durable: sync before each acknowledgement.
+            on_recorded: told after each recorded or repeated chunk.
+            parallel_debug: logs one line per event when the operator wants it.
+        """
+        self._staging = staging
+        self._repository = repository
+        self._slots = slots
+        self._throughput = throughput
+        self._clock = clock
+        self._mode = mode
+        self._attempts = attempts
+        self._durable = durable
+        self._on_recorded = on_recorded
+        self._debug = parallel_debug
+
+    async def receive(self, live: LiveUpload, number: int, body: RequestBody, declared: DeclaredDigest) -> None:
+        """Take chunk `number`; returns when it may be acknowledged.
+
+        Raises:
+            ChunkOutOfRange, ChunkShort, ChunkTooLong, StateConflict, ChunkOutOfOrder, ModeChanged: before any byte is read.
+            LimitReached: no slot in time.
+            Superseded, ChunkConflict, DigestMismatch, ClientGone, RequestTimedOut: while it came; nothing is recorded.
+            ChunkFailed, OutOfSpace, StagingUnavailable, DatabaseUnavailable: it could not be stored.
+        """
+        chunk = live.row.grid.chunk(number)
+        self._check_length(chunk, body)
+        async with AsyncExitStack() as held:
+            async with abandoned_when_gone(body):
+                await live.verified.wait()
+                self._check_state(live, chunk)
+                self._check_order(live, chunk)
+                if not live.is_recorded(chunk):
+                    await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
+                if live.room_released:
+                    await self._staging.regain_room(live.row.id)
+                    live.room_released = False
+                await self._take_over(live, number)
+            await self._receive(live, chunk, body, declared)
+        await self._on_recorded(live)
+        if self._mode is Mode.SEQUENTIAL:
+            await self._forwarded(live, chunk)
+
+    @staticmethod
+    def _check_length(chunk: Chunk, body: RequestBody) -> None:
+        if body.length is None or body.length == chunk.length:
+            return
+        sentence = f"Chunk {chunk.number} has {chunk.length} bytes; the body has {body.length}."
+        raise (ChunkTooLong if body.length > chunk.length else ChunkShort)(sentence, chunk_length=chunk.length)
+
+    @staticmethod
+    def _check_state(live: LiveUpload, chunk: Chunk) -> None:
+        state = live.row.state
+        if state in _WRITABLE or (state in _REPEATABLE and live.is_recorded(chunk)):
+            return
+        raise StateConflict(f"The upload is {state}; it takes no more chunks.", state=state.value)
+
+    def _check_order(self, live: LiveUpload, chunk: Chunk) -> None:
+        if self._mode is Mode.PARALLEL or live.is_recorded(chunk):
+            return
+        expected = live.next_chunk()
+        if chunk.number == expected and live.receivers.keys() <= {chunk.number}:
+            return
+        refusal = ModeChanged if live.from_earlier_life else ChunkOutOfOrder
+        raise refusal(
+            f"Chunks are taken one at a time and in order now; send chunk {expected} next.",
+            mode=self._mode.value,
+            next_chunk=expected,
+        )
+
+    async def _take_over(self, live: LiveUpload, number: int) -> None:
+        while (older := live.receivers.get(number)) is not None:
+            older.interruption.interrupt(Superseded())
+            await older.ended.wait()
+
+    async def _receive(self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest) -> None:
+        self._check_state(live, chunk)  # it may have been cancelled while we waited
+        receiver = Receiver()
+        live.receivers[chunk.number] = receiver
+        repeat = live.is_recorded(chunk)
+        sink = (
+            ChecksumSink(chunk, declared, receiver) if repeat else self._staging_sink(live, chunk, declared, receiver)
+        )
+        self._throughput.in_flight += 1
+        self._count_attempt(live, chunk)
+        try:
+            urgent = chunk.offset <= live.recorded.prefix and (len(live.recorded) > 1 or len(live.receivers) > 1)
+            extent = await bring(chunk, body, sink, receiver, live.row.owner, urgent=urgent)
+            if repeat:
+                self._compare(live, chunk, extent)
+            else:
+                await unbroken(self._record(live, chunk, extent))
+        except ForebayError as exc:
+            self._count_failure(live, chunk, exc)
+            raise
+        finally:
+            sink.close()
+            self._throughput.in_flight -= 1
+            live.receivers.pop(chunk.number)
+            receiver.ended.set()
+            live.changed()
+
+    def _staging_sink(
+        self, live: LiveUpload, chunk: Chunk, declared: DeclaredDigest, receiver: Receiver
+    ) -> StagingSink:
+        def count_retry() -> None:
+            self._throughput.retries_total += 1
+            live.retried += 1
+
+        return StagingSink(
+            chunk,
+            declared,
+            receiver,
+            staging=self._staging,
+            upload_id=live.row.id,
+            attempts=self._attempts,
+            durable=self._durable,
+            on_retry=count_retry,
+        )
+
+    @staticmethod
+    def _compare(live: LiveUpload, chunk: Chunk, extent: Extent) -> None:
+        if live.is_recorded(chunk) and live.recorded_crc32c(chunk) != extent.crc32c:
+            raise ChunkConflict(chunk=chunk.number)
+
+    async def _record(self, live: LiveUpload, chunk: Chunk, extent: Extent) -> None:
+        at = self._clock()
+        await self._repository.record_extents(
+            live.row.id, [extent], active_at_s=at, state=UploadState.RECEIVING, durable=self._durable
+        )
+        if live.row.state is UploadState.CREATED:
+            live.row = live.row.become(UploadState.RECEIVING)
+        live.row = replace(live.row, active_at_s=at)
+        live.attempts.pop(chunk.number, None)
+        live.failed_chunks.discard(chunk.number)
+        live.record(extent)
+        self._throughput.chunks.add()
+        self._throughput.bytes.add(extent.length)
+        self._throughput.bytes_total += extent.length
+        self._debug("chunk recorded", upload=live.row.id, chunk=chunk.number, bytes=extent.length)
+        if live.row.ended:
+            raise StateConflict(f"The upload is {live.row.state}; it takes no more chunks.", state=live.row.state.value)
+
+    def _count_attempt(self, live: LiveUpload, chunk: Chunk) -> None:
+        seen = live.attempts.get(chunk.number, 0)
+        live.attempts[chunk.number] = seen + 1
+        if seen:
+            live.retried += 1
+            self._throughput.retries_total += 1
+        self._debug("chunk started", upload=live.row.id, chunk=chunk.number, attempt=seen + 1)
+
+    def _count_failure(self, live: LiveUpload, chunk: Chunk, error: ForebayError) -> None:
+        if isinstance(error, _SERVER_FAULTS):
+            live.failed_chunks.add(chunk.number)
+            self._throughput.failures.add()
+            log.warning("chunk failed", upload=live.row.id, chunk=chunk.number, code=error.code, detail=error.detail)
+        elif not isinstance(error, (ClientGone, Superseded)):
+            self._debug("chunk refused", upload=live.row.id, chunk=chunk.number, code=error.code)
+
+    async def _forwarded(self, live: LiveUpload, chunk: Chunk) -> None:
+        while live.forwarded < chunk.end and not live.row.ended:
+            if live.problem is not None and live.problem.attempts >= self._attempts:
+                raise ChunkFailed(chunk.number, live.problem.attempts)
+            await live.turn()

@@ -1,0 +1,116 @@
+"""Reads an upload's growing prefix from staging, once and in order, for the transfer.
+
+Laws: every extent's bytes are checked against the CRC32C recorded when they were acknowledged, whatever the reason for
+reading them; a slab is held only while its piece is with the consumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import Executor
+
+from app.core.upload import Extent
+from app.services.chunk_buffer_pool import ChunkBufferPool
+from app.services.live import LiveUpload
+from app.services.prefix_digest import ExtentDigest
+from app.staging.port import Staging
+
+__all__ = ["BytesLost", "PrefixReader"]
+
+
+class BytesLost(Exception):
+    """Staging no longer has the bytes that were acknowledged (bit rot, a power cut)."""
+
+    def __init__(self, extent: Extent) -> None:
+        """Say which."""
+        super().__init__(f"{extent.length} bytes at {extent.offset}")
+        self.extent = extent
+
+
+class PrefixReader:
+    """Bytes in order, digest on the way."""
+
+    def __init__(self, staging: Staging, pool: ChunkBufferPool, threads: Executor) -> None:
+        """Keep what it reads with; `threads` run the reads and the digests."""
+        self._staging = staging
+        self._pool = pool
+        self._threads = threads
+
+    async def pieces(self, live: LiveUpload, *, send_from: int, stall_s: float) -> AsyncGenerator[memoryview]:
+        """Yield the staged bytes from `send_from` on, slab by slab, until the end or until the prefix stands still.
+
+        The digest goes on from where it is; bytes before `send_from` are digested and not yielded. Close it (`aclosing`).
+
+        Args:
+            live: the upload; its `digest` is moved on.
+            send_from: bytes from the file's first.
+            stall_s: how long to wait for more.
+
+        Raises:
+            BytesLost: an extent does not hold what was acknowledged.
+            StagingUnavailable: it can't be read.
+            PoolExhausted: no slab became free.
+        """
+        while True:
+            extent = live.extents.get(live.digest.position)
+            if extent is None:
+                if live.all_recorded or not await self._grows(live, stall_s):
+                    return
+                continue
+            trial = live.digest.begin(extent)
+            while trial.position < extent.end:
+                lease = await self._pool.acquire(f"transfer:{live.row.owner}")
+                try:
+                    start = trial.position
+                    view = await self._read(live.row.id, trial, lease.view)
+                    if not view:
+                        raise BytesLost(extent)
+                    if trial.position > send_from:
+                        yield view[max(0, send_from - start) :]
+                finally:
+                    lease.release()
+            if not trial.holds:
+                raise BytesLost(extent)
+            live.digest.accept(trial)
+            live.changed()
+
+    async def verify(self, live: LiveUpload, extent: Extent) -> bool:
+        """Whether staging still holds what was acknowledged, without moving the upload's digest."""
+        trial = ExtentDigest(extent, None)
+        while trial.position < extent.end:
+            lease = await self._pool.acquire(f"verify:{live.row.owner}")
+            try:
+                if not await self._read(live.row.id, trial, lease.view):
+                    return False
+            finally:
+                lease.release()
+        return trial.holds
+
+    async def _read(self, upload_id: str, trial: ExtentDigest, slab: memoryview) -> memoryview:
+        def work() -> memoryview:
+            view = slab[: min(len(slab), trial.extent.end - trial.position)]
+            view = view[: self._staging.read_into(upload_id, trial.position, view)]
+            trial.update(view)
+            if trial.position == trial.extent.end:
+                # All up to here has been read for the last time; what a second reading made "active" in the page cache
+                # would count as memory in use. From 0: pages still dirty at the last time are clean by now.
+                self._staging.drop_cache(upload_id, 0, trial.position)
+            return view
+
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])  # the thread still writes into the slab
+            raise
+
+    @staticmethod
+    async def _grows(live: LiveUpload, stall_s: float) -> bool:
+        try:
+            async with asyncio.timeout(stall_s):
+                while live.digest.position not in live.extents and not live.row.ended:
+                    await live.turn()
+        except TimeoutError:
+            return False
+        return not live.row.ended

@@ -1,0 +1,68 @@
+"""Rates and counts, for the status page, the progress answers and the metrics. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["RateWindow", "Throughput"]
+
+WINDOW_SECONDS = 10.0
+
+
+class RateWindow:
+    """How much per second over the last `window_s`, in buckets of a tenth of it."""
+
+    def __init__(self, window_s: float = WINDOW_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        """An empty window."""
+        self.window_s = window_s
+        self._clock = clock
+        self._bucket_s = window_s / 10
+        self._buckets: deque[tuple[int, float]] = deque()
+        self._born = clock()
+
+    def add(self, amount: float = 1) -> None:
+        """Count something that happened now."""
+        at = int(self._clock() / self._bucket_s)
+        if self._buckets and self._buckets[-1][0] == at:
+            self._buckets[-1] = (at, self._buckets[-1][1] + amount)
+        else:
+            self._buckets.append((at, amount))
+            self._trim(at)
+
+    def _trim(self, at: int) -> None:
+        while self._buckets and self._buckets[0][0] <= at - 10:
+            self._buckets.popleft()
+
+    @property
+    def total(self) -> float:
+        """Sum in the window."""
+        self._trim(int(self._clock() / self._bucket_s))
+        return sum(amount for _, amount in self._buckets)
+
+    @property
+    def per_second(self) -> float:
+        """Mean rate; over the time since birth while that is shorter than the window."""
+        lived = max(self._bucket_s, min(self.window_s, self._clock() - self._born))
+        return self.total / lived
+
+
+class Throughput:
+    """What the receiving side of the whole server does."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing yet."""
+        self.in_flight = 0
+        self.retries_total = 0
+        self.bytes_total = 0
+        self.chunks = RateWindow(clock=clock)
+        self.failures = RateWindow(clock=clock)
+        self.bytes = RateWindow(clock=clock)
+
+    @property
+    def error_rate(self) -> float:
+        """Failed chunks over all ended ones in the window, from 0 to 1; a client that left is no error."""
+        failed = self.failures.total
+        ended = failed + self.chunks.total
+        return failed / ended if ended else 0.0

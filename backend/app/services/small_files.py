@@ -1,0 +1,135 @@
+"""A small file in a single request: created, received and stored before the answer.
+
+The same steps as the long way with fewer commits: nothing is in the database before the bytes are synced, so a server
+that dies on the way leaves nothing but an orphan in staging, and the client, who had no answer, sends it again.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from app.core.body import RequestBody
+from app.core.errors import BodyTooLarge, LengthRequired
+from app.core.upload import Chunk, Extent, Upload, UploadState
+from app.protocols.digest import DeclaredDigest
+from app.services.chunk_sink import StagingSink
+from app.services.interruption import abandoned_when_gone, unbroken
+from app.services.live import LiveUpload, Receiver
+from app.services.memory_monitor import MemoryMonitor
+from app.services.parallel_chunk_processor import bring
+from app.services.prefix_digest import PrefixDigest
+from app.services.progress import Throughput
+from app.services.upload_concurrency_manager import UploadConcurrencyManager
+from app.services.uploads import NewUpload, Uploads
+from app.staging.port import Staging
+
+__all__ = ["SmallFiles"]
+
+
+class SmallFiles:
+    """Stores files of at most one chunk."""
+
+    def __init__(
+        self,
+        *,
+        uploads: Uploads,
+        staging: Staging,
+        slots: UploadConcurrencyManager,
+        memory: MemoryMonitor,
+        throughput: Throughput,
+        attempts: int,
+    ) -> None:
+        """Keep what it works with."""
+        self._uploads = uploads
+        self._staging = staging
+        self._slots = slots
+        self._memory = memory
+        self._throughput = throughput
+        self._attempts = attempts
+
+    async def store(
+        self, owner: str, wanted: NewUpload, body: RequestBody, *, idempotency_key: str | None
+    ) -> LiveUpload:
+        """Receive the body as the file; returns when the upload has ended.
+
+        Raises:
+            LengthRequired, BodyTooLarge: not for this call.
+            Everything that `Uploads.create` and `ParallelChunkProcessor.receive` raise.
+        """
+        row = self._uploads.plan(owner, wanted, idempotency_key=idempotency_key)
+        self._memory.admit()
+        async with AsyncExitStack() as held:
+            async with abandoned_when_gone(body):
+                await held.enter_async_context(self._slots.hold(row.id, owner))
+            await self._staging.reserve(row.id, owner, row.size)
+            try:
+                live = await self._receive(row, wanted.digest, body)
+            except BaseException:
+                await unbroken(self._staging.discard(row.id))
+                raise
+            finally:
+                self._slots.release(row.id)
+        live = await unbroken(self._keep(live))
+        await live.ended.wait()
+        return live
+
+    def length_of(self, body: RequestBody) -> int:
+        """The file's size, as declared.
+
+        Raises:
+            LengthRequired, BodyTooLarge: not for this call.
+        """
+        if body.length is None:
+            raise LengthRequired
+        limit = self._uploads.limits.chunk_bytes
+        if body.length > limit:
+            raise BodyTooLarge(
+                f"A single request takes up to {limit} bytes. Use POST /api/v1/uploads and chunks for larger files.",
+                limit=limit,
+            )
+        return body.length
+
+    async def _keep(self, live: LiveUpload) -> LiveUpload:
+        try:
+            return await self._uploads.keep_received(live)
+        except BaseException:
+            await self._staging.discard(live.row.id)
+            raise
+
+    async def _receive(self, row: Upload, declared: DeclaredDigest, body: RequestBody) -> LiveUpload:
+        chunk = Chunk(0, 0, row.size)
+        receiver = Receiver()
+        live = LiveUpload(row)
+        sink = StagingSink(
+            chunk,
+            declared,
+            receiver,
+            staging=self._staging,
+            upload_id=row.id,
+            attempts=self._attempts,
+            durable=True,
+            on_retry=self._count_retry,
+            always_sha256=True,
+        )
+        self._throughput.in_flight += 1
+        try:
+            extent = await bring(chunk, body, sink, receiver, row.owner, urgent=False)
+        finally:
+            sink.close()
+            self._throughput.in_flight -= 1
+        return self._received(live, sink, extent)
+
+    def _received(self, live: LiveUpload, sink: StagingSink, extent: Extent) -> LiveUpload:
+        live.row = replace(live.row.become(UploadState.TRANSFERRING), received_at=time.time())
+        if extent.length:
+            live.record(extent)
+            self._throughput.chunks.add()
+            self._throughput.bytes.add(extent.length)
+            self._throughput.bytes_total += extent.length
+        live.digest = PrefixDigest.of_whole(extent, sink.hasher())
+        return live
+
+    def _count_retry(self) -> None:
+        self._throughput.retries_total += 1

@@ -1,0 +1,265 @@
+"""From staging to the destination, while later chunks still arrive.
+
+Laws:
+- At most one task per upload; it ends when it has caught up and is started again by `poke`.
+- Publishing happens under the upload's `lock`, so that a cancel comes either before it or too late.
+- What may pass (destination, staging or database not available, no room) is tried again for as long as the upload lives,
+  with backoff and without holding a permit; what can't pass ends the upload as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+
+import stamina
+import structlog
+
+from app.core.errors import DigestMismatch, ForebayError, InternalError, OutOfSpace, Unavailable
+from app.core.upload import Extent, StoredFile, Upload, UploadState
+from app.destinations.port import Destination, Digests, TakesOver, Target
+from app.persistence.repository import Repository
+from app.services.interruption import unbroken
+from app.services.live import LiveUpload, TransferProblem
+from app.services.prefix_digest import PrefixDigest
+from app.services.prefix_reader import BytesLost, PrefixReader
+from app.staging.port import Linkable, Staging
+
+__all__ = ["TransferEngine", "target_of"]
+
+log = structlog.get_logger(__name__)
+
+_STALL_S = 5.0  # DESIGN section 2: an open stream to a destination is ended when nothing new came for so long
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 60.0
+
+
+def target_of(row: Upload) -> Target:
+    """What the destination is told."""
+    return Target(
+        upload_id=row.id,
+        folder=row.folder,
+        filename=row.filename,
+        media_type=row.media_type,
+        size=row.size,
+        on_conflict=row.on_conflict,
+    )
+
+
+class TransferEngine:
+    """Moves uploads to their destinations."""
+
+    def __init__(
+        self,
+        *,
+        staging: Staging,
+        reader: PrefixReader,
+        destinations: Mapping[str, Destination],
+        repository: Repository,
+        permits: int,
+        on_ended: Callable[[LiveUpload], Awaitable[None]],
+        on_lost: Callable[[LiveUpload, list[Extent]], Awaitable[None]],
+        on_transferred: Callable[[str, int, float], None],
+    ) -> None:
+        """Keep what it works with.
+
+        Args:
+            staging: where the bytes are.
+            reader: reads them in order.
+            destinations: by name.
+            repository: where states are kept.
+            permits: transfers at once to one destination.
+            on_ended: told when an upload is completed or has failed.
+            on_lost: told of extents that staging no longer holds as acknowledged; asks for them again.
+            on_transferred: told destination, bytes and seconds of a finished transfer.
+        """
+        self._staging = staging
+        self._reader = reader
+        self._destinations = destinations
+        self._repository = repository
+        self._permits = {name: asyncio.Semaphore(permits) for name in destinations}
+        self._on_ended = on_ended
+        self._on_lost = on_lost
+        self._on_transferred = on_transferred
+        self._group: asyncio.TaskGroup | None = None
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Tasks belong to `group` from now on."""
+        self._group = group
+
+    def stop(self) -> None:
+        """Take no new work; the group's owner cancels what runs."""
+        self._group = None
+
+    def poke(self, live: LiveUpload) -> None:
+        """Something was recorded, or the upload is whole: see to it that it gets on."""
+        if self._group is not None and live.transfer_task is None and self._has_work(live):
+            live.transfer_task = self._group.create_task(self._run(live), name=f"transfer-{live.row.id}")
+
+    @staticmethod
+    def _has_work(live: LiveUpload) -> bool:
+        return not live.row.ended and (
+            live.digest.position in live.extents or live.row.state is UploadState.TRANSFERRING
+        )
+
+    async def cancel(self, live: LiveUpload) -> None:
+        """Stop the upload's transfer and remove what was sent; the row is in an ended state already."""
+        task = live.transfer_task
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait([task])
+        destination = self._destinations.get(live.row.destination)
+        if live.session is None and live.row.transfer_state is not None and destination is not None:
+            live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+        if live.session is not None:
+            await live.session.abort()
+            live.session = None
+
+    async def _run(self, live: LiveUpload) -> None:
+        try:
+            await live.verified.wait()
+            while self._has_work(live):
+                await self._persist_in_trying(live)
+        finally:
+            live.transfer_task = None  # no await since the last look: whoever pokes later starts a new task
+
+    async def _persist_in_trying(self, live: LiveUpload) -> None:
+        async for attempt in stamina.retry_context(
+            on=(Unavailable, OutOfSpace, InternalError),
+            attempts=None,
+            timeout=None,
+            wait_initial=_FIRST_WAIT_S,
+            wait_max=_LONGEST_WAIT_S,
+        ):
+            with attempt:
+                try:
+                    async with self._permits[live.row.destination]:
+                        await self._advance(live)
+                except (Unavailable, OutOfSpace) as exc:
+                    self._note(live, exc, attempt.num)
+                    raise
+                except ForebayError as exc:
+                    await self._fail(live, exc)
+                except Exception as exc:
+                    log.exception("transfer broke", upload=live.row.id)
+                    error = InternalError()
+                    self._note(live, error, attempt.num)
+                    raise error from exc
+        live.problem = None
+        live.changed()
+
+    @staticmethod
+    def _note(live: LiveUpload, error: ForebayError, attempts: int) -> None:
+        log.warning("transfer waits", upload=live.row.id, code=error.code, detail=error.detail, attempts=attempts)
+        live.problem = TransferProblem(error.code, error.detail, attempts)
+        live.changed()
+
+    async def _advance(self, live: LiveUpload) -> None:
+        destination = self._destinations[live.row.destination]
+        try:
+            if self._linkable(live, destination):
+                pieces = self._reader.pieces(live, send_from=live.row.size, stall_s=0)
+                async with aclosing(pieces):
+                    async for _ in pieces:
+                        pass
+            else:
+                await self._send(live, destination)
+        except BytesLost as lost:
+            await unbroken(self._lost(live, lost))
+            return
+        if live.row.state is UploadState.TRANSFERRING and live.digest.position == live.row.size:
+            await unbroken(self._publish(live, destination))
+
+    def _linkable(self, live: LiveUpload, destination: Destination) -> bool:
+        return (
+            isinstance(self._staging, Linkable)
+            and isinstance(destination, TakesOver)
+            and destination.can_take_over(self._staging.path(live.row.id))
+        )
+
+    async def _send(self, live: LiveUpload, destination: Destination) -> None:
+        if live.session is None:
+            live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+        if live.session.committed < live.digest.position:
+            live.digest = PrefixDigest()  # sent bytes were lost there: read again from the start
+        pieces = self._reader.pieces(live, send_from=live.session.committed, stall_s=_STALL_S)
+        async with aclosing(pieces):
+            await live.session.append(pieces)
+        if live.session.state != live.row.transfer_state:
+            async with live.lock:
+                row = replace(live.row, transfer_state=live.session.state)
+                await self._repository.save_upload(row)
+                live.row = row
+        live.changed()
+
+    async def _lost(self, live: LiveUpload, lost: BytesLost) -> None:
+        log.error(
+            "staged bytes are not those acknowledged",
+            upload=live.row.id,
+            offset=lost.extent.offset,
+            bytes=lost.extent.length,
+        )
+        if live.session is not None:  # some of the spoilt bytes may have been sent
+            await live.session.abort()
+            live.session = None
+            live.digest = PrefixDigest()
+            async with live.lock:
+                live.row = replace(live.row, transfer_state=None)
+        await self._on_lost(live, [lost.extent])
+
+    async def _publish(self, live: LiveUpload, destination: Destination) -> None:
+        started = time.monotonic()
+        async with live.lock:
+            if live.row.state is not UploadState.TRANSFERRING:
+                return  # cancelled just before
+            digests = Digests(sha256=live.digest.hexdigest(), crc32c=live.file_crc32c())
+            check_declared(live.row, digests)
+            stored = await self._store(live, destination, digests)
+            row = live.row.become(
+                UploadState.COMPLETED,
+                stored_id=stored.id,
+                stored_name=stored.name,
+                sha256=digests.sha256,
+                crc32c=digests.crc32c,
+                transfer_state=None,
+                ended_at=time.time(),
+            )
+            await self._repository.save_upload(row, durable=True)
+            live.row = row
+        self._on_transferred(row.destination, row.size, time.monotonic() - started)
+        await self._on_ended(live)
+
+    async def _store(self, live: LiveUpload, destination: Destination, digests: Digests) -> StoredFile:
+        if isinstance(self._staging, Linkable) and isinstance(destination, TakesOver) and live.session is None:
+            return await destination.take_over(target_of(live.row), self._staging.path(live.row.id), digests)
+        if live.session is None:
+            live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+        return await live.session.finish(digests)
+
+    async def _fail(self, live: LiveUpload, error: ForebayError) -> None:
+        log.error("transfer failed", upload=live.row.id, code=error.code, detail=error.detail)
+        async with live.lock:
+            if live.row.ended:
+                return
+            row = live.row.become(
+                UploadState.FAILED, error_code=error.code, error_detail=error.detail, ended_at=time.time()
+            )
+            await self._repository.save_upload(row)
+            live.row = row
+        if live.session is not None:
+            await live.session.abort()
+            live.session = None
+        await self._on_ended(live)
+
+
+def check_declared(row: Upload, digests: Digests) -> None:
+    """Compare with what the client declared for the whole file.
+
+    Raises:
+        DigestMismatch: they differ.
+    """
+    if row.declared_sha256 not in {None, digests.sha256} or row.declared_crc32c not in {None, digests.crc32c}:
+        raise DigestMismatch("The file received does not have the digest that was declared for it; it was not stored.")

@@ -1,0 +1,435 @@
+"""Uploads from creation to end: the one place where they begin, are found and end.
+
+Laws:
+- Every upload that has not ended has a LiveUpload here, from `open` (recovery) or `create` until it ended.
+- Owners see their own; for anybody else an upload does not exist.
+- An ended upload's staged bytes are discarded after the database knows of the end, never before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import structlog
+
+from app.core.errors import (
+    DigestMismatch,
+    FileTooLarge,
+    ForebayError,
+    IdempotencyConflict,
+    IncompleteUpload,
+    InvalidRequest,
+    NotFound,
+    OutOfSpace,
+    StagingUnavailable,
+    StateConflict,
+)
+from app.core.names import validate_filename, validate_folder
+from app.core.upload import (
+    MIN_CHUNK_BYTES,
+    SEQUENTIAL_CHUNK_BYTES,
+    Completion,
+    Extent,
+    Mode,
+    NameConflictPolicy,
+    Upload,
+    UploadState,
+    choose_chunk_size,
+)
+from app.destinations.port import Destination
+from app.persistence.repository import Repository
+from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
+from app.services.events import EventHub
+from app.services.interruption import unbroken
+from app.services.live import LiveUpload
+from app.services.memory_monitor import MemoryMonitor
+from app.services.transfer import TransferEngine
+from app.services.upload_concurrency_manager import UploadConcurrencyManager
+from app.staging.port import Staging
+
+__all__ = ["NewUpload", "UploadLimits", "Uploads"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """What a client asks for."""
+
+    filename: str
+    size: int
+    folder: str = ""
+    media_type: str = "application/octet-stream"
+    digest: DeclaredDigest = NOTHING_DECLARED
+    destination: str = "default"
+    chunk_size: int | None = None
+    completion: Completion = Completion.AUTO
+    on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME
+
+    def fingerprint(self) -> str:
+        """The same for the same request."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=repr).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Sizes in bytes, ages in service seconds."""
+
+    mode: Mode
+    chunk_bytes: int
+    max_chunk_bytes: int
+    lanes: int
+    max_file_bytes: int
+    expiry_s: float
+
+
+class Uploads:
+    """The registry of uploads."""
+
+    def __init__(
+        self,
+        *,
+        limits: UploadLimits,
+        staging: Staging,
+        destinations: Mapping[str, Destination],
+        repository: Repository,
+        slots: UploadConcurrencyManager,
+        memory: MemoryMonitor,
+        hub: EventHub,
+        clock: Callable[[], float],
+        on_state: Callable[[UploadState], None],
+    ) -> None:
+        """Keep what it works with; `transfers` is set by the composition root, since each needs the other."""
+        self.limits = limits
+        self.transfers: TransferEngine
+        self._staging = staging
+        self._destinations = destinations
+        self._repository = repository
+        self._slots = slots
+        self._memory = memory
+        self._hub = hub
+        self._clock = clock
+        self._on_state = on_state
+        self._live: dict[str, LiveUpload] = {}
+
+    # -- finding -----------------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> list[LiveUpload]:
+        """Uploads that have not ended."""
+        return list(self._live.values())
+
+    async def find(self, upload_id: str, owner: str | None) -> LiveUpload:
+        """The upload, also one that has ended; `owner` None: whoever asks may see it.
+
+        Raises:
+            NotFound: there is none, or it is somebody else's.
+        """
+        live = self._live.get(upload_id)
+        if live is None:
+            row = await self._repository.upload(upload_id)
+            if row is None:
+                raise NotFound
+            live = self._live.get(upload_id)  # it may have been created meanwhile
+            if live is None:
+                live = LiveUpload(row, await self._repository.extents(upload_id))
+                live.ended.set()
+        if owner is not None and live.row.owner != owner:
+            raise NotFound
+        return live
+
+    # -- beginning ---------------------------------------------------------------------------------------------------
+
+    async def create(self, owner: str, wanted: NewUpload, *, idempotency_key: str | None) -> LiveUpload:
+        """Begin an upload, or find the one that the same Idempotency-Key began.
+
+        Raises:
+            InvalidRequest, InvalidName, FileTooLarge: it can't be taken as asked.
+            MemoryPressure, MemoryUnknown: no new uploads now.
+            OutOfSpace, UserQuotaExceeded: no room.
+            IdempotencyConflict: the key was used for another request.
+        """
+        row = self.plan(owner, wanted, idempotency_key=idempotency_key)
+        self._memory.admit()
+        return await unbroken(self._begin(row))
+
+    def plan(self, owner: str, wanted: NewUpload, *, idempotency_key: str | None) -> Upload:
+        """Check a request and make its row; nothing is kept yet. Raises as `create`."""
+        if wanted.destination not in self._destinations:
+            known = ", ".join(sorted(self._destinations))
+            raise InvalidRequest(f"There is no destination of that name. This server has: {known}.")
+        if wanted.size > self.limits.max_file_bytes:
+            raise FileTooLarge(
+                f"Files may have up to {self.limits.max_file_bytes} bytes here.", limit=self.limits.max_file_bytes
+            )
+        return Upload(
+            id=secrets.token_hex(16),
+            owner=owner,
+            filename=validate_filename(wanted.filename),
+            folder=validate_folder(wanted.folder),
+            media_type=wanted.media_type,
+            size=wanted.size,
+            chunk_size=self._chunk_size(wanted),
+            state=UploadState.CREATED,
+            completion=wanted.completion,
+            on_conflict=wanted.on_conflict,
+            destination=wanted.destination,
+            created_at=time.time(),
+            active_at_s=self._clock(),
+            declared_sha256=wanted.digest.sha256.hex() if wanted.digest.sha256 is not None else None,
+            declared_crc32c=wanted.digest.crc32c,
+            idempotency_key=idempotency_key,
+            request_fingerprint=wanted.fingerprint(),
+        )
+
+    def _chunk_size(self, wanted: NewUpload) -> int:
+        limits = self.limits
+        if limits.mode is Mode.SEQUENTIAL:
+            preferred, lanes = SEQUENTIAL_CHUNK_BYTES, 1
+        else:
+            preferred, lanes = limits.chunk_bytes, limits.lanes
+        if wanted.chunk_size is None:
+            return choose_chunk_size(wanted.size, preferred=preferred, lanes=lanes)
+        if not MIN_CHUNK_BYTES <= wanted.chunk_size <= limits.max_chunk_bytes:
+            raise InvalidRequest(f"chunk_size must be from {MIN_CHUNK_BYTES} to {limits.max_chunk_bytes} bytes.")
+        return choose_chunk_size(wanted.size, preferred=wanted.chunk_size, lanes=1)
+
+    async def _begin(self, row: Upload) -> LiveUpload:
+        await self._staging.reserve(row.id, row.owner, row.size)
+        try:
+            kept = await self._repository.add_upload(row)
+        except BaseException:
+            await self._staging.discard(row.id)
+            raise
+        if kept.id != row.id:
+            return await self._earlier(row, kept)
+        live = self._keep(LiveUpload(row))
+        if live.all_recorded:  # an empty file
+            await self.whole(live)
+        return live
+
+    def _keep(self, live: LiveUpload) -> LiveUpload:
+        self._live[live.row.id] = live
+        self._on_state(live.row.state)
+        live.on_change = lambda: self._hub.publish(live.row.id, live.row.owner)
+        return live
+
+    async def keep_received(self, live: LiveUpload) -> LiveUpload:
+        """Take up a file that came in one request, staged and synced, and let it go to its destination.
+
+        Returns the upload that the same Idempotency-Key began, where there is one.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request.
+            DatabaseUnavailable: nothing is kept.
+        """
+        row = live.row
+        kept = await self._repository.add_upload(row, extents=list(live.extents.values()), durable=True)
+        if kept.id != row.id:
+            return await self._earlier(row, kept)
+        self._keep(live)
+        self.transfers.poke(live)
+        return live
+
+    async def _earlier(self, row: Upload, kept: Upload) -> LiveUpload:
+        """The same Idempotency-Key began `kept`: that is the answer, and what `row` reserved goes back."""
+        await self._staging.discard(row.id)
+        if kept.request_fingerprint != row.request_fingerprint:
+            raise IdempotencyConflict
+        return await self.find(kept.id, row.owner)
+
+    # -- going on ----------------------------------------------------------------------------------------------------
+
+    async def recorded(self, live: LiveUpload) -> None:
+        """A chunk was recorded: see whether the upload is whole, and let the transfer get on."""
+        if live.all_recorded and live.row.received_at is None and not live.row.ended:
+            await unbroken(self.whole(live))
+        self.transfers.poke(live)
+
+    async def whole(self, live: LiveUpload) -> None:
+        """Everything is here: make it survive a power cut, then let it go to the destination.
+
+        Raises:
+            StagingUnavailable: the sync failed; the upload is quarantined (failed), since its bytes can't be trusted.
+            DatabaseUnavailable: the client may ask again.
+        """
+        try:
+            await self._whole(live)
+        finally:
+            if live.row.ended:
+                await self.ended(live)
+        self._slots.release(live.row.id)
+        live.changed()
+        self.transfers.poke(live)
+
+    async def _whole(self, live: LiveUpload) -> None:
+        async with live.lock:
+            if live.row.received_at is not None or live.row.ended or not live.all_recorded:
+                return
+            try:
+                await self._staging.sync(live.row.id)
+            except StagingUnavailable as exc:
+                await self._end(live, UploadState.FAILED, exc)
+                raise
+            row = replace(live.row, received_at=time.time())
+            if row.completion is Completion.AUTO:
+                row = row.become(UploadState.TRANSFERRING)
+            await self._repository.save_upload(row, durable=True)
+            live.row = row
+
+    async def complete(self, live: LiveUpload, declared: DeclaredDigest) -> LiveUpload:
+        """The client says that it has sent everything; returns when the file is at its destination.
+
+        Raises:
+            IncompleteUpload: bytes are missing; names them.
+            StateConflict: it was cancelled or has expired.
+            DigestMismatch: the file is not what was declared.
+        """
+        if not live.row.ended:
+            await unbroken(self._finish_receiving(live, declared))
+        while not live.row.ended and live.row.state is not UploadState.RECEIVING:
+            await live.turn()
+        if live.row.state is UploadState.COMPLETED:
+            crc_differs = declared.crc32c is not None and declared.crc32c != live.row.crc32c
+            sha_differs = declared.sha256 is not None and declared.sha256.hex() != live.row.sha256
+            if crc_differs or sha_differs:
+                raise DigestMismatch("The stored file does not have this digest.")
+            return live
+        if live.row.state is UploadState.RECEIVING:
+            raise self._incomplete(live)
+        if live.row.error_code == DigestMismatch.code:
+            raise DigestMismatch(live.row.error_detail)
+        raise StateConflict(
+            f"The upload is {live.row.state}: {live.row.error_detail or 'it ended before it was complete'}",
+            state=live.row.state.value,
+        )
+
+    async def _finish_receiving(self, live: LiveUpload, declared: DeclaredDigest) -> None:
+        if not live.all_recorded:
+            raise self._incomplete(live)
+        await self.whole(live)
+        async with live.lock:
+            if live.row.ended:
+                return
+            row = live.row
+            if declared.sha256 is not None:
+                row = replace(row, declared_sha256=declared.sha256.hex())
+            if declared.crc32c is not None:
+                row = replace(row, declared_crc32c=declared.crc32c)
+            if row.state in {UploadState.CREATED, UploadState.RECEIVING}:
+                row = row.become(UploadState.TRANSFERRING)
+            if row != live.row:
+                await self._repository.save_upload(row, durable=True)
+                live.row = row
+        live.changed()
+        self.transfers.poke(live)
+
+    @staticmethod
+    def _incomplete(live: LiveUpload) -> IncompleteUpload:
+        missing = live.missing
+        return IncompleteUpload(missing=[{"start": start, "end": end} for start, end in missing[:100]])
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    async def cancel(self, live: LiveUpload) -> None:
+        """Stop it for good: nothing is received, transferred or kept any more when this returns.
+
+        Raises:
+            StateConflict: it is completed.
+        """
+        await unbroken(self._cancel(live))
+
+    async def _cancel(self, live: LiveUpload) -> None:
+        async with live.lock:
+            if live.row.state in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
+                return
+            await self._end(live, UploadState.CANCELLED, None)
+        await self.ended(live)
+
+    async def expire(self, live: LiveUpload) -> None:
+        """Nobody came back for it."""
+        async with live.lock:
+            if live.row.ended or live.receivers or live.row.state is UploadState.TRANSFERRING:
+                return
+            await self._end(live, UploadState.EXPIRED, None)
+        await self.ended(live)
+
+    async def _end(self, live: LiveUpload, state: UploadState, error: ForebayError | None) -> None:
+        row = live.row.become(
+            state,
+            ended_at=time.time(),
+            error_code=error.code if error is not None else None,
+            error_detail=error.detail if error is not None else None,
+        )
+        await self._repository.save_upload(row, durable=True)
+        live.row = row
+
+    async def ended(self, live: LiveUpload) -> None:
+        """The row says that it ended: let go of everything it held."""
+        if live.ended.is_set():
+            return
+        live.ended.set()
+        live.finished = time.monotonic()
+        row = live.row
+        log.info("upload ended", upload=row.id, state=row.state.value, bytes=row.size, code=row.error_code)
+        await live.stop_receiving(lambda: StateConflict(f"The upload is {row.state}.", state=row.state.value))
+        try:
+            if row.state is not UploadState.COMPLETED:
+                await self.transfers.cancel(live)
+        except ForebayError as exc:
+            log.warning("what was sent could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
+        finally:
+            self._slots.release(row.id)
+            self._on_state(row.state)
+            live.changed()
+            self._live.pop(row.id, None)
+            try:
+                await self._staging.discard(row.id)
+            except ForebayError as exc:  # collected as an orphan at the next start
+                log.warning("staged bytes could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
+
+    # -- another life ------------------------------------------------------------------------------------------------
+
+    async def adopt(self, row: Upload) -> LiveUpload:
+        """Take up an upload of an earlier life of the server; where its bytes are gone, everything is asked for again."""
+        extents = await self._repository.extents(row.id)
+        here = await self._staging.adopt(row.id, row.owner, row.size, extents)
+        if here:
+            return self._keep(LiveUpload(row, extents, from_earlier_life=True))
+        log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in extents))
+        live = self._keep(LiveUpload(row, from_earlier_life=True))
+        try:
+            await self._staging.reserve(row.id, row.owner, row.size)
+            await self._start_over(live)
+        except OutOfSpace as exc:
+            async with live.lock:
+                await self._end(live, UploadState.FAILED, exc)
+            await self.ended(live)
+        return live
+
+    async def ask_again(self, live: LiveUpload, spoilt: list[Extent]) -> None:
+        """These extents no longer hold what was acknowledged: forget them, so that the client sends them again."""
+        async with live.lock:
+            if live.row.ended:
+                return
+            await self._repository.forget_extents(live.row.id, spoilt)
+            row = replace(live.row, received_at=None)
+            if row.state is UploadState.TRANSFERRING:
+                row = row.become(UploadState.RECEIVING)
+            await self._repository.save_upload(row)
+            live.row = row
+            for extent in spoilt:
+                live.forget(extent)
+
+    async def _start_over(self, live: LiveUpload) -> None:
+        await self._repository.forget_extents(live.row.id)
+        row = replace(live.row, received_at=None, transfer_state=None)
+        if row.state is UploadState.TRANSFERRING:
+            row = row.become(UploadState.RECEIVING)
+        await self._repository.save_upload(row)
+        live.row = row
