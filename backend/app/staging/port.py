@@ -18,9 +18,17 @@ __all__ = ["Linkable", "SpaceReport", "Staging", "StagingWriter"]
 class SpaceReport(Protocol):
     """Bytes of room, for status and metrics."""
 
-    total_bytes: int
-    free_bytes: int
-    reserved_bytes: int
+    @property
+    def total_bytes(self) -> int:
+        """Size of the volume."""
+
+    @property
+    def free_bytes(self) -> int:
+        """What a new upload could have."""
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What uploads under way have set aside."""
 
 
 class StagingWriter(Protocol):

@@ -1,0 +1,81 @@
+"""Writes one extent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from threading import Lock
+
+from app.core.errors import StagingUnavailable
+from app.posix.calls import start_writeback
+from app.staging.spool.faults import sync_faults, system_faults
+from app.staging.spool.places import Place
+
+__all__ = ["SpoolWriter"]
+
+
+class SpoolWriter:
+    """`StagingWriter` of the spool. The lock makes a close from another thread wait for the write it would cut."""
+
+    __slots__ = ("_begin", "_close", "_lock", "_place", "_position", "_sync")
+
+    def __init__(self, place: Place, offset: int, *, sync: Callable[[], None], close: Callable[[], None]) -> None:
+        """Write to a borrowed place from `offset` on.
+
+        Args:
+            place: the file.
+            offset: where the first byte goes.
+            sync: makes all that was written, and the file's name, durable.
+            close: gives the place back.
+        """
+        self._place: Place | None = place
+        self._begin = offset
+        self._position = offset
+        self._sync = sync
+        self._close = close
+        self._lock = Lock()
+
+    @property
+    def position(self) -> int:
+        """Absolute offset of the next byte."""
+        return self._position
+
+    def write(self, view: memoryview) -> None:
+        """Store all of `view` at `position`."""
+        with self._lock, system_faults("be written"):
+            place = self._opened()
+            place.unsynced = True
+            at = self._position
+            rest = view
+            while rest:
+                written = os.pwrite(place.fd, rest, at)
+                if not written:
+                    raise StagingUnavailable
+                at += written
+                rest = rest[written:]
+            self._position = at
+
+    def finish(self, *, durable: bool) -> None:
+        """Start write-back of what was written here, or wait until it is durable."""
+        with self._lock, sync_faults():
+            place = self._opened()
+            if durable:
+                self._sync()
+                return
+            try:
+                start_writeback(place.fd, self._begin, self._position - self._begin)
+            except OSError:
+                place.damaged = True
+                raise
+
+    def close(self) -> None:
+        """Give the place back."""
+        with self._lock:
+            if self._place is not None:
+                self._place = None
+                self._close()
+
+    def _opened(self) -> Place:
+        if self._place is None:
+            raise StagingUnavailable("The writer was closed.")
+        return self._place
