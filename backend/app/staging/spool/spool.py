@@ -214,18 +214,22 @@ class SpoolStaging:
         self._ledger.begin(upload_id, owner, size)
         try:
             with system_faults("make a place for the upload"):
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                fd = os.open(upload_id, flags, 0o600, dir_fd=self._dirfd)
-                try:
-                    self._allocate(upload_id, fd, size)
-                finally:
-                    os.close(fd)
+                self._make_file(upload_id, size)
         except BaseException:
-            with suppress(OSError):  # what can't be removed is an orphan, found at the next start
-                os.unlink(upload_id, dir_fd=self._dirfd)
             self._ledger.forget(upload_id)
             raise
         self._places.add(upload_id, Place())
+
+    def _make_file(self, upload_id: str, size: int) -> None:
+        fd = os.open(upload_id, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._dirfd)
+        try:
+            self._allocate(upload_id, fd, size)
+        except BaseException:
+            with suppress(OSError):  # what can't be removed is an orphan, found at the next start
+                os.unlink(upload_id, dir_fd=self._dirfd)
+            raise
+        finally:
+            os.close(fd)
 
     def _allocate(self, upload_id: str, fd: int, size: int) -> None:
         self._preallocates = self._preallocates and preallocate(fd, 0, size)
