@@ -199,16 +199,16 @@ class UploadConcurrencyManager:
 
     def _hand_out(self) -> None:
         """Give free slots to whoever is next, until there is no more of either."""
-        while self._admitting and (grant := self._fair.grant_next()) is not None:
+        while self._admitting and (grant := self._fair.next_grant()) is not None:
             entry = self._entries.pop(grant.item)
-            slot = self._slots[grant.item] = _Slot(entry.upload_id, entry.owner)
-            for waiter in entry.waiters:
-                if not waiter.done():  # else it is being cancelled
-                    slot.holders += 1
-                    waiter.set_result(slot)
-            if not slot.holders:
-                del self._slots[grant.item]
-                self._fair.give_back(entry.owner)
+            waiters = [waiter for waiter in entry.waiters if not waiter.done()]
+            if not waiters:  # they are all being cancelled: that costs the owner's next upload no turn
+                self._fair.withdraw(grant.owner, grant.item)
+                continue
+            self._fair.grant_next()
+            slot = self._slots[grant.item] = _Slot(entry.upload_id, entry.owner, holders=len(waiters))
+            for waiter in waiters:
+                waiter.set_result(slot)
 
     def _leave(self, slot: _Slot) -> None:
         slot.holders -= 1

@@ -17,6 +17,7 @@ the owners are only the choice while somebody waits for a seat, `position`, and 
 from __future__ import annotations
 
 import heapq
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ class FairSlots:
             raise ValueError("limits start at 1")
         self.max_slots = max_slots
         self.max_owners = max_owners
-        self._max_per_owner = max_slots if max_per_owner is None else max_per_owner
+        self._max_per_owner = sys.maxsize if max_per_owner is None else max_per_owner
         self._owners: dict[str, _Owner] = {}  # with a slot or waiting; nobody else is remembered
         self._seated: dict[str, _Owner] = {}  # with a slot
         self._waiting: dict[str, _Owner] = {}
@@ -101,6 +102,11 @@ class FairSlots:
         state = self._waiting[owner]
         del state.waiting[item]
         self._left_queue(state)
+
+    def next_grant(self) -> Grant | None:
+        """What `grant_next` would give out."""
+        state = self._choose()
+        return None if state is None else Grant(state.name, next(iter(state.waiting)))
 
     def grant_next(self) -> Grant | None:
         """Give out the next slot; None when nobody who waits can have one now."""
