@@ -1,0 +1,40 @@
+# `make run` starts the server, `make test` runs everything; each sets itself up first.
+SHELL := /bin/sh
+BIN := $(CURDIR)/.venv/bin
+
+.PHONY: help run test check setup bench lock clean
+
+help:
+	@echo "make run     start the server on http://127.0.0.1:8000 (settings: backend/.env)"
+	@echo "make test    all tests          make check   lint, types, layers"
+	@echo "make bench   the measurements   make lock    renew the lock files"
+
+run:
+	@scripts/setup run
+	@cd backend && exec $(BIN)/forebay-server serve
+
+setup:
+	@scripts/setup dev
+
+check:
+	@scripts/setup dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	cd backend && $(BIN)/lint-imports --config ../pyproject.toml
+	cd backend && $(BIN)/forebay-server config --check
+
+test:
+	@scripts/setup test
+	$(BIN)/pytest
+
+bench:
+	@scripts/setup bench
+	$(BIN)/python bench/run.py
+
+lock:
+	@scripts/setup dev
+	scripts/lock
+
+clean:
+	rm -rf .venv
