@@ -120,8 +120,10 @@ class AsyncClient:
             raise ValueError(f"{name!r} can't be the file's name at the destination: give another with `name`.")
         if parallel is not None and parallel < 1:
             raise ValueError("parallel must be at least 1.")
-        target = Target(str(self._server), os.path.realpath(file), name, folder, destination, on_conflict)
-        source = await SourceFile.open(file, self._threads())
+        threads = self._threads()
+        real = await asyncio.get_running_loop().run_in_executor(threads, os.path.realpath, file)
+        target = Target(str(self._server), real, name, folder, destination, on_conflict)
+        source = await SourceFile.open(file, threads)
         try:
             async with self._place(target, file, progress, wait=wait_for_lock) if resume else _nowhere() as place:
                 return await UploadRun(

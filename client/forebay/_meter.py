@@ -37,6 +37,7 @@ class Meter:
         self._next_at = 0.0
         self._phase: Phase = "sending"
         self._position: int | None = None
+        self._trouble: str | None = None
         self._lanes = 1
         self._received = 0
         self._stored = 0
@@ -47,14 +48,14 @@ class Meter:
         """The server knows the upload; what it has already counts as resumed, once."""
         self._info = info
         if self.resumed is None:
-            self.resumed = self._size - _total(info)
+            self.resumed = info.bytes_received
         if self._progress is not None:
-            self._progress(Started(self._path, info.id, self._size, self._size - _total(info), info.mode))
+            self._progress(Started(self._path, info.id, self._size, info.bytes_received, info.mode))
 
     def asked(self, info: UploadInfo) -> None:
         """The server said where it stands; nothing is in flight."""
         before, self._info = self._info, info
-        self._received = self._size - _total(info)
+        self._received = info.bytes_received
         if before is not None and before.mode != info.mode and self._progress is not None:
             lanes = 1 if info.mode == "sequential" else info.max_concurrent_chunks
             self._progress(Adapted(self._path, info.id, info.mode, lanes))
@@ -107,8 +108,11 @@ class Meter:
     def _told(self, info: UploadInfo) -> None:
         self._stored = info.bytes_transferred
         if info.queue_position is not None and info.queue_position != self._position and self._progress is not None:
-            self._progress(Waiting(self._path, "queued", info.queue_position))
+            self._progress(Waiting(self._path, "queued", position=info.queue_position))
         self._position = info.queue_position
+        if info.error_detail is not None and info.error_detail != self._trouble and self._progress is not None:
+            self._progress(Waiting(self._path, "destination", detail=info.error_detail))
+        self._trouble = info.error_detail
         phase: Phase = "sending" if info.missing else "storing"
         changed, self._phase = phase != self._phase, phase
         self._report(at_once=changed)
@@ -132,7 +136,3 @@ class Meter:
                 lanes=self._lanes,
             )
         )
-
-
-def _total(info: UploadInfo) -> int:
-    return sum(end - start for start, end in info.missing)

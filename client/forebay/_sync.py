@@ -146,6 +146,6 @@ class Client:
             return result.result()
         except BaseException:
             if not result.done():  # an interrupt in this thread: stop the work, and leave when it has stopped
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - the task may not exist before the loop gets here
                 concurrent.futures.wait([result])
             raise

@@ -31,11 +31,12 @@ Phase = Literal["sending", "storing"]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Nothing moves: another process sends this file, or the server has put the upload into its queue."""
+    """Nothing moves: another process sends this file, the server has queued the upload, or its destination is in trouble."""
 
     path: Path
-    reason: Literal["locked", "queued"]
+    reason: Literal["locked", "queued", "destination"]
     position: int | None = None  # in the server's queue; 1 is next
+    detail: str | None = None  # the destination's trouble, in the server's words
 
 
 @dataclass(frozen=True, slots=True)

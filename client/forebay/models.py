@@ -63,13 +63,18 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class UploadInfo:
-    """Where an upload stands, in the server's words."""
+    """Where an upload stands, in the server's words.
+
+    `missing` may be cut short where there are very many gaps: what it lists is missing, and what is left shows when those
+    have been sent. While the upload is under way, the error fields say why a transfer waits.
+    """
 
     id: str
     state: str
     mode: str
     filename: str
     folder: str
+    destination: str
     size: int
     chunk_size: int
     chunk_count: int
@@ -103,6 +108,7 @@ class UploadInfo:
                 mode=str(data["mode"]),
                 filename=str(data.get("filename") or ""),
                 folder=str(data.get("path") or ""),
+                destination=str(data.get("destination") or ""),
                 size=size,
                 chunk_size=int(data["chunk_size"]),
                 chunk_count=int(data["chunk_count"]),

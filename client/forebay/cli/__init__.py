@@ -1,0 +1,5 @@
+"""The command `forebay`."""
+
+from forebay.cli._app import main
+
+__all__ = ["main"]
