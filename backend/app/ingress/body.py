@@ -1,0 +1,117 @@
+"""What the three ways of delivering a body have in common.
+
+Laws:
+- A body is bound to one request and delivered at most once.
+- Nothing is read for it before `deliver`, and never more than belongs to it.
+- The connection tells the body about its end (`fail`): whoever waits gets the reason at once. A sink that is running
+  is never interrupted; `deliver` ends after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+
+from app.core.body import SlabSink
+from app.core.errors import BodyTooLarge, ClientGone, ForebayError
+from app.ingress.config import IngressConfig, Lease
+from app.ingress.pace import Pace
+
+__all__ = ["BodyBase"]
+
+
+class BodyBase(ABC):
+    """Implements `app.core.body.RequestBody`, but for the moving of bytes."""
+
+    def __init__(
+        self, length: int | None, config: IngressConfig, *, on_wanted: Callable[[], None] | None = None
+    ) -> None:
+        """Bind to a request.
+
+        Args:
+            length: its Content-Length, None when chunked.
+            config: limits and the pool.
+            on_wanted: called when the application first asks for the body.
+        """
+        self._length = length
+        self._config = config
+        self._on_wanted = on_wanted
+        self._pace = Pace(idle_s=config.body_idle_s, min_rate_bytes=config.min_rate_bytes)
+        self._failure: ForebayError | None = None
+        self._gone = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None  # of a wait that `fail` has to end
+        self.claimed = False
+        self.delivering = False
+
+    @property
+    def length(self) -> int | None:
+        """Content-Length in bytes; None with `Transfer-Encoding: chunked`."""
+        return self._length
+
+    @property
+    def reading_itself(self) -> bool:
+        """Whether the delivery reads the socket right now, and so sees its end itself."""
+        return False
+
+    @property
+    def failure(self) -> ForebayError | None:
+        """Why nothing more can be read, if so."""
+        return self._failure
+
+    async def wait_gone(self) -> None:
+        """Return when the client has left."""
+        await self._gone.wait()
+
+    def fail(self, error: ForebayError) -> None:
+        """The connection ended, or the server wants the delivery to end; the first reason stays."""
+        if isinstance(error, ClientGone):
+            self._gone.set()
+        if self._failure is not None:
+            return
+        self._failure = error
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+        self._on_failure()
+
+    async def deliver(self, on_slab: SlabSink, *, limit: int, owner: str, urgent: bool = False) -> int:
+        """Read the body to its end and hand it over piece by piece; see `RequestBody.deliver`."""
+        if self.claimed:
+            raise RuntimeError("a body is delivered once")
+        if self._length is not None and self._length > limit:
+            msg = f"The body has {self._length} bytes; {limit} are taken here."
+            raise BodyTooLarge(msg, limit=limit)
+        self.claimed = True
+        if self._length == 0:
+            return 0
+        self._raise_failure()
+        if self._on_wanted is not None:
+            self._on_wanted()
+        self.delivering = True
+        try:
+            return await self._deliver(on_slab, limit, lambda: self._lease(owner, urgent=urgent))
+        finally:
+            self.delivering = False
+
+    async def _lease(self, owner: str, *, urgent: bool) -> Lease:
+        """A slab, unless the body fails while we wait for it."""
+        self._raise_failure()
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                return await self._config.pool.acquire(owner, urgent=urgent)
+        except TimeoutError:
+            self._raise_failure()
+            raise
+        finally:
+            self._patience = None
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _on_failure(self) -> None:  # noqa: B027 - most have no waits of their own
+        """End waits of the subclass; called once, in the event loop."""
+
+    @abstractmethod
+    async def _deliver(self, on_slab: SlabSink, limit: int, lease: Callable[[], Awaitable[Lease]]) -> int:
+        """Move the body; called at most once, for a body that is not empty."""

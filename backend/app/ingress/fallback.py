@@ -1,0 +1,121 @@
+"""A body by ASGI's `receive`: chunked ones, and on any other ASGI server. Copies, but in the same bounds.
+
+A piece is copied into a slab and the sink runs in a worker thread; no slab is held while the next piece is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any
+
+from app.core.body import BODY_EXTENSION, RequestBody, SlabSink
+from app.core.errors import BodyTooLarge, ClientGone, MalformedRequest, RequestTimedOut
+from app.ingress.body import BodyBase
+from app.ingress.config import IngressConfig, Lease
+from app.ingress.workers import Workers
+
+__all__ = ["Bodies", "Receive", "ReceivedBody"]
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+def _go_on() -> None:
+    """A sink that runs is let to its end."""
+
+
+class ReceivedBody(BodyBase):
+    """A body that comes in ASGI events."""
+
+    def __init__(self, length: int | None, receive: Receive, config: IngressConfig, workers: Workers) -> None:
+        super().__init__(length, config)
+        self._receive = receive
+        self._workers = workers
+
+    async def _deliver(self, on_slab: SlabSink, limit: int, lease: Callable[[], Awaitable[Lease]]) -> int:
+        received = 0
+        more = True
+        while more:
+            content, more = await self._next()
+            received += len(content)
+            if received > limit:
+                msg = f"The body is longer than the {limit} bytes taken here."
+                raise BodyTooLarge(msg, limit=limit)
+            with memoryview(content) as view:
+                await self._store(view, on_slab, lease)
+        if self._length is not None and received != self._length:
+            raise MalformedRequest("The body does not have the length that was declared.")
+        return received
+
+    async def _next(self) -> tuple[bytes, bool]:
+        self._raise_failure()
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._pace.patience_s()) as self._patience:
+                event = await self._receive()
+        except TimeoutError:
+            self._raise_failure()
+            raise RequestTimedOut from None
+        finally:
+            self._patience = None
+        if event["type"] != "http.request":
+            self.fail(ClientGone())
+            self._raise_failure()
+        content = event.get("body", b"")
+        more = event.get("more_body", False)
+        if more and not self._pace.timely(time.monotonic() - began, len(content)):
+            raise RequestTimedOut
+        return content, more
+
+    async def _store(self, content: memoryview, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:
+        position = 0
+        while position < len(content):
+            slab = await lease()
+            try:
+                count = min(len(slab.view), len(content) - position)
+                with slab.view[:count] as piece:
+                    piece[:] = content[position : position + count]
+                    await self._workers.run(partial(on_slab, piece), on_cancel=_go_on)
+            finally:
+                slab.release()
+            position += count
+            self._raise_failure()
+
+
+class Bodies:
+    """Finds or makes the body object of a request, whatever server runs the application."""
+
+    def __init__(self, config: IngressConfig) -> None:
+        """Take limits and pool; the threads start with the first body that needs them."""
+        self._config = config
+        self._workers = Workers(config.worker_threads)
+
+    def body_of(self, scope: MutableMapping[str, Any], receive: Receive) -> RequestBody:
+        """The request's body; the same object for the same scope.
+
+        Raises:
+            MalformedRequest: the server let a Content-Length through that is no number.
+        """
+        extensions: dict[str, Any] = scope.setdefault("extensions", {})
+        body: RequestBody | None = extensions.get(BODY_EXTENSION)
+        if body is None:
+            body = extensions[BODY_EXTENSION] = ReceivedBody(_length(scope), receive, self._config, self._workers)
+        return body
+
+    def close(self) -> None:
+        """Let the threads end; idempotent."""
+        self._workers.close()
+
+
+def _length(scope: MutableMapping[str, Any]) -> int | None:
+    headers = dict(scope["headers"])
+    length: bytes | None = headers.get(b"content-length")
+    if b"transfer-encoding" in headers or (length is None and not scope.get("http_version", "1.1").startswith("1")):
+        return None
+    if length is None:
+        return 0
+    if not length.isdigit():
+        raise MalformedRequest("Content-Length must be one decimal number.")
+    return int(length)

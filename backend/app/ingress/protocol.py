@@ -1,0 +1,446 @@
+"""One HTTP/1.1 connection: heads in, exchanges one after the other, an orderly end.
+
+    HEAD ──▶ EXCHANGE ──▶ HEAD        body read to its end, connection kept
+      │          ├──────▶ DRAIN ──▶ HEAD   a little of the body is unread: dropped, then kept
+      └──────────┴──────▶ LINGER          refused, or to be closed: what comes is dropped, within bounds
+    any ──▶ CLOSED
+
+Laws:
+- One request at a time. While its exchange runs the wire is paused, unless the application reads; what came too much
+  waits in `_inbox` and is looked at when the exchange has ended (pipelining without a queue).
+- A new llhttp parser for each head, and it sees nothing else: neither bodies nor trailers reach it, so nothing of them
+  can become a header or a request.
+- Every state has a deadline: HEAD header or keep-alive time, EXCHANGE the body's pace and the answer's progress,
+  DRAIN and LINGER their own.
+- After a refusal nothing is parsed any more.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import re
+import secrets
+import select
+import socket
+import termios
+import urllib.parse
+from enum import Enum, auto
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
+from uvicorn.server import ServerState
+
+from app.core.body import BODY_EXTENSION, INFORMATIONAL_EXTENSION
+from app.core.errors import ClientGone, ForebayError, MalformedRequest, RequestTimedOut
+from app.ingress.body import BodyBase
+from app.ingress.buffered import BufferedBody
+from app.ingress.chunked import ChunkedDecoder
+from app.ingress.engine import Engine
+from app.ingress.exchange import Exchange
+from app.ingress.fallback import ReceivedBody
+from app.ingress.head import RequestHead, find_head, parse_head
+from app.ingress.inbound import Inbound
+from app.ingress.pump import PumpedBody
+from app.ingress.readiness import HANGUP
+from app.ingress.stall import StallWatch
+from app.ingress.wire import HEAD_READ_BYTES, SCRATCH_BYTES, Wire
+from app.protocols.problem import problem_document
+
+__all__ = ["HttpProtocol", "refusal"]
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=@-]{8,128}")
+_INBOX_HIGH_WATER_BYTES: Final = 64 * 1024
+_HANGUP_AGAIN_S: Final = 0.1
+
+
+class Phase(Enum):
+    """Where a connection stands."""
+
+    HEAD = auto()
+    EXCHANGE = auto()
+    DRAIN = auto()
+    LINGER = auto()
+    CLOSED = auto()
+
+
+def refusal(error: ForebayError, request_id: str) -> bytes:
+    """A whole answer that ends the connection."""
+    status, headers, body = problem_document(error, request_id)
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, error.title.encode("ascii", "replace"))]
+    lines += [b"%b: %b\r\n" % field for field in headers]
+    lines += [b"x-request-id: %b\r\n" % request_id.encode("ascii"), b"connection: close\r\n\r\n", body]
+    return b"".join(lines)
+
+
+def _new_request_id() -> str:
+    return secrets.token_hex(12)
+
+
+def _request_id(fields: list[tuple[bytes, bytes]]) -> str:
+    """The client's X-Request-Id when it is sane, else a new one."""
+    for name, value in fields:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    return _new_request_id()
+
+
+def _readable_bytes(sock: socket.socket) -> int:
+    """What the kernel holds for us."""
+    count = array.array("i", [0])
+    fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
+    return count[0]
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with our own reading, bodies and endings."""
+
+    wire: Wire
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        engine: Engine,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(config, server_state, app_state, loop)
+        self.engine = engine
+        self.exchange: Exchange | None = None
+        self.phase = Phase.HEAD
+        self.stopping = False
+        self._inbox = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._discarded = 0
+        self._to_drain = 0
+        self._watched = -1
+        self._between = False  # waiting for the first byte after an exchange
+
+    # -- the wire's calls ----------------------------------------------------------------------------------------
+
+    def wire_made(self, wire: Wire) -> None:
+        """The connection stands."""
+        self.wire = wire
+        self.transport = wire.transport
+        self.flow = FlowControl(wire.transport)
+        self.server = get_local_addr(wire.transport)
+        self.client = get_remote_addr(wire.transport)
+        self.scheme = "https" if wire.tls else "http"
+        self.connections.add(self)
+        self._stall = StallWatch(wire, self.engine.config.body_idle_s)
+        self._set_timer(self.engine.config.header_timeout_s, self._head_expired)
+        if self.stopping:
+            self.end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing goes or comes any more."""
+        del exc
+        self.phase = Phase.CLOSED
+        self._cancel_timer()
+        self._stall.cancel()
+        self._forget_hangup()
+        self.connections.discard(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.disconnected = True
+            self._client_left(exchange)
+        self.flow.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come; what they are depends on the phase."""
+        if self.phase is Phase.LINGER:
+            self._discard(len(data))
+            return
+        self._inbox += data
+        if self.phase is Phase.HEAD:
+            self._advance()
+        elif self.phase is Phase.DRAIN:
+            self._drain()
+        elif self.exchange is not None:
+            if len(self._inbox) >= _INBOX_HIGH_WATER_BYTES:
+                self.wire.pause()
+            self.exchange.arrived.set()
+
+    def wire_ended(self) -> bool:
+        """The peer sends nothing more; True keeps the connection for the answer under way."""
+        if self.exchange is None:
+            return False
+        self._client_left(self.exchange)
+        return True
+
+    # -- heads ---------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Begin the next request if its head is there."""
+        config = self.engine.config
+        fresh = not self._inbox
+        try:
+            raw = find_head(self._inbox, max_bytes=config.max_header_bytes)
+            if raw is None:
+                if self._between and not fresh:
+                    self._between = False
+                    self._set_timer(config.header_timeout_s, self._head_expired)
+                self.wire.resume()
+                return
+            head = parse_head(raw, max_fields=config.max_header_fields)
+            scope = self._scope(head, raw)
+        except ForebayError as error:
+            self._refuse(error)
+            return
+        self._begin(head, scope)
+
+    def _scope(self, head: RequestHead, raw: bytes) -> dict[str, Any]:
+        """The ASGI scope; llhttp and http_parser's URL reader must understand the head too."""
+        self.parser = httptools.HttpRequestParser(self)
+        try:
+            self.parser.feed_data(raw)
+            path, query = self._path(head)
+        except httptools.HttpParserUpgrade:
+            path, query = self._path(head)  # RFC 9110 section 7.8: an upgrade may be ignored, and it is
+        except (httptools.HttpParserError, httptools.HttpParserInvalidURLError) as exc:
+            raise MalformedRequest from exc
+        scope: dict[str, Any] = dict(self.scope)
+        scope["headers"] = head.fields
+        scope["http_version"] = head.version
+        scope["method"] = head.method.decode("ascii")
+        scope["raw_path"] = path
+        scope["path"] = urllib.parse.unquote(path.decode("ascii"))
+        scope["query_string"] = query
+        return scope
+
+    @staticmethod
+    def _path(head: RequestHead) -> tuple[bytes, bytes]:
+        if head.target == b"*":
+            return b"*", b""
+        url = httptools.parse_url(head.target)
+        return url.path, url.query or b""
+
+    def on_headers_complete(self) -> None:
+        """The second reader, llhttp, agrees; the exchange begins when it has read the whole head without an error."""
+
+    def on_body(self, body: bytes) -> None:
+        """Never: a parser is given a head and nothing else."""
+
+    def on_message_complete(self) -> None:
+        """A head without body is a whole message to llhttp; what is one, `Inbound` decides."""
+
+    def _begin(self, head: RequestHead, scope: dict[str, Any]) -> None:
+        self._cancel_timer()
+        self.wire.pause()
+        self.wire.read_bytes = SCRATCH_BYTES
+        self.phase = Phase.EXCHANGE
+        config = self.engine.config
+        decoder = None
+        if head.chunked:
+            decoder = ChunkedDecoder(
+                max_trailer_bytes=config.max_header_bytes, max_trailer_fields=config.max_header_fields
+            )
+        request_id = _request_id(head.fields)
+        exchange = Exchange(self, head, scope, Inbound(self._inbox, head.content_length, decoder), request_id)
+        exchange.body = self._body(exchange, chunked=head.chunked)
+        scope["state"]["request_id"] = request_id
+        extensions: dict[str, Any] = {BODY_EXTENSION: exchange.body}
+        if head.version == "1.1":
+            extensions[INFORMATIONAL_EXTENSION] = exchange.send_informational
+        scope["extensions"] = extensions
+        self.exchange = exchange
+        if self.stopping:
+            exchange.keep_alive = False
+        self._watch_hangup()
+        self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type]  # needs `run_asgi` of it, and no more
+
+    def _body(self, exchange: Exchange, *, chunked: bool) -> BodyBase:
+        if chunked:
+            return ReceivedBody(None, exchange.read_body, self.engine.config, self.engine.workers)
+        if self.wire.tls:
+            return BufferedBody(exchange.inbound, self.wire, self.engine, exchange.want_body)
+        return PumpedBody(exchange.inbound, self.wire.sock, self.engine, exchange.want_body)
+
+    def _refuse(self, error: ForebayError) -> None:
+        """Answer for the application, and end."""
+        self.engine.config.observer.request_refused(error.code)
+        self.write(refusal(error, _new_request_id()))
+        self._linger()
+
+    def _head_expired(self) -> None:
+        if self._inbox:
+            self._refuse(RequestTimedOut("The request's header did not come in time."))
+        else:
+            self.end()
+
+    # -- the exchange's calls ------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send, unless the connection is closing."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+            self._stall.wrote()
+
+    async def writable(self) -> None:
+        """Return when the transport takes more, or the connection is lost."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+
+    def can_be_kept(self, exchange: Exchange) -> bool:
+        """Whether a next request can follow what is unread of this one's body."""
+        unread = exchange.unread_bytes
+        return not (
+            self.stopping
+            or exchange.body.delivering
+            or exchange.body.failure is not None
+            or unread is None
+            or unread > self.engine.config.drain_bytes
+        )
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The answer is written."""
+        self.server_state.total_requests += 1
+        if exchange is not self.exchange:
+            return
+        self.exchange = None
+        self._forget_hangup()
+        kept = exchange.keep_alive and self.can_be_kept(exchange)
+        if exchange.body.delivering:
+            exchange.body.fail(ClientGone())
+        if self.transport.is_closing():
+            return
+        if not kept:
+            self._linger()
+        elif exchange.unread_bytes:
+            self._to_drain = exchange.unread_bytes
+            self.phase = Phase.DRAIN
+            self._set_timer(self.engine.config.linger_s, self.end)
+            self._drain()
+        else:
+            self._next()
+
+    def give_up(self, exchange: Exchange) -> None:
+        """The exchange can't be ended in order."""
+        if exchange is self.exchange:
+            self._client_left(exchange)
+            self.wire.abort()
+
+    def interrupt(self, error: ForebayError) -> None:
+        """End the reading of the request under way, if there is one; the application may still answer."""
+        if self.exchange is not None:
+            self.exchange.body.fail(error)
+            self.exchange.arrived.set()
+
+    # -- endings -------------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        self.phase = Phase.HEAD
+        self.wire.read_bytes = HEAD_READ_BYTES
+        self._between = not self._inbox
+        if self._between:
+            self._set_timer(self.engine.config.keep_alive_s, self.end)
+        else:
+            self._set_timer(self.engine.config.header_timeout_s, self._head_expired)
+        self._advance()
+
+    def _drain(self) -> None:
+        dropped = min(self._to_drain, len(self._inbox))
+        del self._inbox[:dropped]
+        self._to_drain -= dropped
+        if self._to_drain:
+            self.wire.resume()
+        else:
+            self._next()
+
+    def _linger(self) -> None:
+        """Everything is said. Keep listening for a while: a close with unread input is a reset, and the peer loses our answer."""
+        self.phase = Phase.LINGER
+        if self.transport.is_closing():
+            return
+        self._inbox.clear()
+        self._discarded = 0
+        self.wire.read_bytes = SCRATCH_BYTES
+        self._set_timer(self.engine.config.linger_s, self._lingered)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.wire.resume()
+
+    def _discard(self, count: int) -> None:
+        self._discarded += count
+        if self._discarded >= self.engine.config.linger_bytes:
+            self.wire.pause()  # the peer's window closes; it has until the deadline to read the answer
+
+    def _lingered(self) -> None:
+        if self.wire.tls and not self.transport.get_write_buffer_size():
+            self.wire.abort()  # an orderly end of TLS would read on
+        else:
+            self.end()  # a slow reader of our answer is `StallWatch`'s business
+
+    def end(self) -> None:
+        """Close the connection; what is written still goes out."""
+        self._cancel_timer()
+        self.phase = Phase.CLOSED
+        if not self.transport.is_closing():
+            self.wire.close()
+
+    def shutdown(self) -> None:
+        """The server stops: no further request; the one under way may end."""
+        self.stopping = True
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
+        elif self.phase is not Phase.LINGER:
+            self.end()
+
+    # -- the client leaves ---------------------------------------------------------------------------------------
+
+    def _watch_hangup(self) -> None:
+        if self.exchange is not None and not self.transport.is_closing():
+            self._watched = self.wire.sock.fileno()
+            self.engine.readiness.watch(self._watched, HANGUP, self._hung_up)
+
+    def _forget_hangup(self) -> None:
+        if self._watched >= 0:
+            self.engine.readiness.forget(self._watched)
+            self._watched = -1
+
+    def _hung_up(self, events: int) -> None:
+        """The peer has closed its half, or all of it.
+
+        What it sent before may still be unread; so its leaving counts as such when the body can't become whole any
+        more, or is whole. A half-closed peer can still read an answer.
+        """
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if events & (select.EPOLLHUP | select.EPOLLERR):
+            exchange.disconnected = True
+            self._client_left(exchange)
+            self.flow.resume_writing()
+        elif exchange.body.reading_itself or self._rest_may_be_here(exchange):
+            self.loop.call_later(_HANGUP_AGAIN_S, self._watch_hangup)
+        else:
+            self._client_left(exchange)
+
+    def _rest_may_be_here(self, exchange: Exchange) -> bool:
+        if exchange.inbound.complete:
+            return False
+        here = _readable_bytes(self.wire.sock) + self.wire.held_bytes() + exchange.inbound.held_bytes
+        owed = exchange.inbound.remaining
+        return here > 0 if owed is None else here >= owed
+
+    @staticmethod
+    def _client_left(exchange: Exchange) -> None:
+        exchange.body.fail(ClientGone())
+        exchange.arrived.set()
+
+    # -- deadlines -----------------------------------------------------------------------------------------------
+
+    def _set_timer(self, seconds: float, action: Any) -> None:  # noqa: ANN401 - call_later's callback
+        self._cancel_timer()
+        self._timer = self.loop.call_later(seconds, action)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,104 @@
+"""What the two ways that know their socket have in common: waiting for it.
+
+Laws: a duplicate of the socket is watched and used, never the transport's own descriptor (uvloop owns that one, and
+closes it when it likes); the duplicate is closed when the delivery is over, and no thread uses it then. It keeps the
+connection half alive until that moment, so whoever aborts a connection uses `Wire.abort`, which shuts it down first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from app.core.body import SlabSink
+from app.core.errors import Unavailable
+from app.ingress.body import BodyBase
+from app.ingress.config import Lease
+from app.ingress.engine import Engine
+from app.ingress.inbound import Inbound
+from app.ingress.readiness import HANGUP, READABLE
+
+__all__ = ["SocketBody"]
+
+
+class SocketBody(BodyBase):
+    """A body of declared length on a connection of ours."""
+
+    def __init__(self, inbound: Inbound, sock: socket.socket, engine: Engine, on_wanted: Callable[[], None]) -> None:
+        super().__init__(inbound.remaining, engine.config, on_wanted=on_wanted)
+        self._engine = engine
+        self._inbound = inbound
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] | None = None
+        self._descriptor = -1
+        self._early = b""
+        self._remaining = 0
+        self._reading = False
+
+    @property
+    def reading_itself(self) -> bool:
+        """Whether the delivery reads the socket right now, or waits for it."""
+        return self._reading or self._ready is not None
+
+    async def _deliver(self, on_slab: SlabSink, limit: int, lease: Callable[[], Awaitable[Lease]]) -> int:
+        del limit  # the length is declared and was checked
+        try:
+            self._descriptor = os.dup(self._sock.fileno())
+        except OSError as exc:
+            raise Unavailable("The server has no descriptor free for this body.") from exc
+        total = self._remaining = self._inbound.remaining or 0
+        self._early = self._inbound.claim()
+        self._account()
+        try:
+            await self._move_all(on_slab, lease)
+        finally:
+            self._account()
+            self._engine.readiness.forget(self._descriptor)
+            os.close(self._descriptor)
+        return total
+
+    def _account(self) -> None:
+        """Tell the connection what is still to come from the socket."""
+        self._inbound.remaining = self._remaining - len(self._early)
+
+    @abstractmethod
+    async def _move_all(self, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:
+        """Move `_early` and what follows until `_remaining` is 0."""
+
+    @contextmanager
+    def _read_with(self, slab: Lease) -> Iterator[memoryview]:
+        """The slab for one burst; it goes back afterwards."""
+        self._reading = True
+        try:
+            yield slab.view
+        finally:
+            self._reading = False
+            slab.release()
+            self._account()
+
+    async def _readable(self) -> float:
+        """Return when a read makes sense, or patience is over, with the seconds waited."""
+        self._raise_failure()
+        began = self._loop.time()
+        self._ready = self._loop.create_future()
+        self._engine.readiness.watch(self._descriptor, READABLE | HANGUP, self._wake)
+        timer = self._loop.call_later(self._pace.patience_s(), self._wake)
+        try:
+            await self._ready
+        finally:
+            timer.cancel()
+            self._ready = None
+        self._raise_failure()
+        return self._loop.time() - began
+
+    def _wake(self, _events: int = 0) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def _on_failure(self) -> None:
+        self._wake()
