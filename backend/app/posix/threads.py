@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
-__all__ = ["run_to_end"]
+__all__ = ["run_or_undo", "run_to_end"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -30,3 +30,21 @@ async def run_to_end(executor: Executor, function: Callable[_P, _T], /, *args: _
         future.exception()  # looked at, so that asyncio does not report it as forgotten
         raise cancellation
     return future.result()
+
+
+async def run_or_undo(
+    executor: Executor, undo: Callable[[_T], None], function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """As `run_to_end`; when a cancellation drops the outcome, `undo` gets it first (on the event loop: brief)."""
+    kept: list[_T] = []
+
+    def keep() -> None:
+        kept.append(function(*args, **kwargs))
+
+    try:
+        await run_to_end(executor, keep)
+    except asyncio.CancelledError:
+        for outcome in kept:
+            undo(outcome)
+        raise
+    return kept[0]
