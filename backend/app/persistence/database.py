@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.core.errors import DatabaseUnavailable, ForebayError
 from app.persistence.engines import Backend, backend_for
-from app.persistence.faults import cause_of, translated
+from app.persistence.faults import cause_of, concerns_database, translated
 from app.persistence.schema import bring_up_to_date
+from app.persistence.statements import PING
 from app.persistence.writer import GroupWriter, Work
 
 __all__ = ["Database"]
@@ -68,6 +69,14 @@ class Database:
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         writer.start()
         self._open = _Open(writer, readers, self._backend.reading(_READERS))
+        try:
+            # Both ways are known to work, and SQLite's -wal and -shm exist from here on, as long as a reader is
+            # connected: on a disk that is full later, a writer could not make them.
+            await self.check()
+            await self.read(_ping)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Finish what is queued, then let go; idempotent."""
@@ -75,6 +84,10 @@ class Database:
         if opened is not None:
             opened.writer.stop()
             await asyncio.shield(asyncio.to_thread(opened.finish))
+
+    async def check(self) -> None:
+        """Return when a write transaction can be begun; raise DatabaseUnavailable otherwise."""
+        await self.write(_ping)
 
     async def write(self, work: Work[T], *, durable: bool = False) -> T:
         """Run `work` in a write transaction, with others'; returns when it is committed.
@@ -127,4 +140,13 @@ def _read(engine: Engine, work: Work[T]) -> T:
 
 def _read_once(engine: Engine, work: Work[T]) -> T:
     with engine.connect() as connection:
-        return work(connection)
+        try:
+            return work(connection)
+        except Exception as exc:
+            if concerns_database(exc):
+                connection.invalidate()  # the next one starts anew, whatever this one's files have become
+            raise
+
+
+def _ping(connection: Connection) -> None:
+    connection.execute(PING)

@@ -61,7 +61,7 @@ class Repository:
 
     async def check(self) -> None:
         """Return when the database takes write transactions (for readiness); raise DatabaseUnavailable otherwise."""
-        await self._database.write(_ping)
+        await self._database.check()
 
     # -- uploads -----------------------------------------------------------------------------------------------------
     async def add_upload(self, upload: Upload, *, durable: bool = False) -> Upload:
@@ -331,10 +331,6 @@ class Repository:
             connection.execute(statement, {"key": key, "value": value})
 
         await self._database.write(work, durable=durable)
-
-
-def _ping(connection: Connection) -> None:
-    connection.execute(sql.PING)
 
 
 def _may_be_an_id(text: str) -> bool:
