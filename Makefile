@@ -22,7 +22,6 @@ check:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd backend && $(BIN)/lint-imports --config ../pyproject.toml
-	cd backend && $(BIN)/forebay-server config --check
 
 test:
 	@scripts/setup test

@@ -186,7 +186,7 @@ async def readyz(context: Ctx) -> ReadyView:
 
     probes: dict[str, Callable[[], Awaitable[object]]] = {
         "server": running,
-        "database": context.repository.any_token,
+        "database": context.repository.check,
         "staging": context.staging.space,
         "memory": memory,
         **{f"destination:{name}": destination.check for name, destination in context.destinations.items()},

@@ -34,6 +34,7 @@ MIB = 1024 * KIB
 CHUNK_QUANTUM_BYTES = 256 * KIB  # Drive takes multiples of this (developers.google.com/drive/api/guides/manage-uploads)
 MIN_CHUNK_BYTES = CHUNK_QUANTUM_BYTES
 SEQUENTIAL_CHUNK_BYTES = 4 * MIB
+MAX_CHUNK_BYTES = 1024 * MIB
 MAX_CHUNKS = 50_000
 
 

@@ -64,16 +64,23 @@ class Repository:
         await self._database.check()
 
     # -- uploads -----------------------------------------------------------------------------------------------------
-    async def add_upload(self, upload: Upload, *, durable: bool = False) -> Upload:
+    async def add_upload(self, upload: Upload, *, extents: Sequence[Extent] = (), durable: bool = False) -> Upload:
         """Add an upload in whatever state, and return it; with an idempotency key that its owner has used, the other.
 
         The caller compares the request fingerprints.
+
+        Args:
+            upload: the new one.
+            extents: what of it is staged already; not looked at when the other is returned.
+            durable: survives a power cut (the bytes must have been synced before).
         """
         statement = sql.ADD_UPLOAD[self._database.dialect]
         values = _values(upload)
 
         def work(connection: Connection) -> Upload:
             if connection.execute(statement, values).rowcount == 1:
+                for extent in extents:
+                    _record(connection, upload.id, extent)
                 return upload
             key = {"of_owner": upload.owner, "key": upload.idempotency_key}
             return _upload(connection.execute(sql.UPLOAD_BY_KEY, key).one())
@@ -139,7 +146,7 @@ class Repository:
         return await self._page({"in_states": _UNDER_WAY})
 
     async def ended_before(self, at: float, limit: int) -> list[str]:
-        """Ids of uploads whose `ended_at` is before `at`, oldest first."""
+        """Ids of uploads that have ended and were last active before `at` of the service clock, oldest first."""
 
         def work(connection: Connection) -> list[str]:
             return list(connection.execute(sql.ENDED_BEFORE, {"at": at, "most": limit}).scalars())

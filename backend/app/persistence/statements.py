@@ -110,8 +110,8 @@ TOUCH_UPLOAD: Update = (
 DELETE_UPLOAD = delete(uploads).where(uploads.c.id == bindparam("upload_id"))
 ENDED_BEFORE = (
     select(uploads.c.id)
-    .where(uploads.c.ended_at < bindparam("at"))
-    .order_by(uploads.c.ended_at, uploads.c.id)
+    .where(uploads.c.ended_at.is_not(None), uploads.c.active_at_s < bindparam("at"))
+    .order_by(uploads.c.active_at_s, uploads.c.id)
     .limit(bindparam("most", type_=BigInteger))
 )
 COUNTS = select(uploads.c.state, func.count()).group_by(uploads.c.state)

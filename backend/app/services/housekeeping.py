@@ -12,7 +12,7 @@ from app.persistence.repository import Repository
 from app.services.live import LiveUpload
 from app.services.service_clock import ServiceClock
 from app.services.uploads import Uploads
-from app.staging.port import Staging
+from app.staging.port import SpaceReport, Staging
 
 __all__ = ["Ages", "Housekeeping"]
 
@@ -41,6 +41,7 @@ class Housekeeping:
         self._repository = repository
         self._clock = clock
         self._ages = ages
+        self.room: SpaceReport | None = None
 
     async def run(self) -> None:
         """Sweep until cancelled; a sweep that fails is logged and the next one comes."""
@@ -54,6 +55,7 @@ class Housekeeping:
     async def sweep(self) -> None:
         """Once over everything."""
         await self._clock.save()
+        self.room = await self._staging.space()
         now = self._clock()
         for live in self._uploads.live:
             idle = 0.0 if live.receivers else now - live.row.active_at_s

@@ -18,7 +18,7 @@ from typing import Any
 
 from app.core.crc import crc32c_combine
 from app.core.ranges import ByteRange, RangeSet
-from app.core.upload import Chunk, Extent, Upload
+from app.core.upload import Chunk, Extent, Upload, UploadState
 from app.destinations.port import TransferSession
 from app.services.interruption import Interruption
 from app.services.prefix_digest import PrefixDigest
@@ -50,7 +50,8 @@ class LiveUpload:
 
     def __init__(self, row: Upload, extents: list[Extent] | None = None, *, from_earlier_life: bool = False) -> None:
         """Take up an upload with what is recorded of it."""
-        self.row = row
+        self._row = row
+        self.on_transition: Callable[[UploadState, UploadState], None] = lambda _before, _after: None
         self.from_earlier_life = from_earlier_life
         self.lock = asyncio.Lock()
         self.extents: dict[int, Extent] = {}
@@ -60,6 +61,7 @@ class LiveUpload:
         self.failed_chunks: set[int] = set()
         self.retried = 0
         self.room_released = False
+        self.extents_in_doubt = False  # a write to the database failed and may have been committed all the same
         self.verified = asyncio.Event()
         self.verified.set()
         self.ended = asyncio.Event()
@@ -78,6 +80,17 @@ class LiveUpload:
         for extent in extents or ():
             self._note(extent)
 
+    @property
+    def row(self) -> Upload:
+        """As the database has it."""
+        return self._row
+
+    @row.setter
+    def row(self, row: Upload) -> None:
+        before, self._row = self._row.state, row
+        if before is not row.state:
+            self.on_transition(before, row.state)
+
     def _note(self, extent: Extent) -> None:
         self.extents[extent.offset] = extent
         self.recorded.add(extent.offset, extent.end)
@@ -88,6 +101,12 @@ class LiveUpload:
         self.bytes_rate.add(extent.length)
         self.chunk_rate.add()
         self.changed()
+
+    def know(self, extents: list[Extent]) -> None:
+        """What the database has, after doubt."""
+        for extent in extents:
+            self._note(extent)
+        self.extents_in_doubt = False
 
     def forget(self, extent: Extent) -> None:
         """Its bytes turned out to be wrong or gone."""

@@ -24,6 +24,7 @@ from app.core.errors import (
     ChunkShort,
     ChunkTooLong,
     ClientGone,
+    DatabaseUnavailable,
     ForebayError,
     ModeChanged,
     OutOfSpace,
@@ -32,6 +33,8 @@ from app.core.errors import (
     Superseded,
 )
 from app.core.upload import Chunk, Extent, Mode, UploadState
+from app.observability.logging import parallel_debug
+from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.protocols.digest import DeclaredDigest
 from app.services.chunk_sink import ChecksumSink, StagingSink
@@ -80,7 +83,7 @@ class ParallelChunkProcessor:
         attempts: int,
         durable: bool,
         on_recorded: Callable[[LiveUpload], Awaitable[None]],
-        parallel_debug: Callable[..., None],
+        metrics: Metrics,
     ) -> None:
         """Keep what it works with.
 
@@ -94,7 +97,7 @@ class ParallelChunkProcessor:
             attempts: attempts to store a piece.
             durable: sync before each acknowledgement.
             on_recorded: told after each recorded or repeated chunk.
-            parallel_debug: logs one line per event when the operator wants it.
+            metrics: counts outcomes.
         """
         self._staging = staging
         self._repository = repository
@@ -105,7 +108,7 @@ class ParallelChunkProcessor:
         self._attempts = attempts
         self._durable = durable
         self._on_recorded = on_recorded
-        self._debug = parallel_debug
+        self._metrics = metrics
 
     async def receive(self, live: LiveUpload, number: int, body: RequestBody, declared: DeclaredDigest) -> None:
         """Take chunk `number`; returns when it may be acknowledged.
@@ -121,6 +124,8 @@ class ParallelChunkProcessor:
         async with AsyncExitStack() as held:
             async with abandoned_when_gone(body):
                 await live.verified.wait()
+                if live.extents_in_doubt:
+                    live.know(await self._repository.extents(live.row.id))
                 self._check_state(live, chunk)
                 self._check_order(live, chunk)
                 if not live.is_recorded(chunk):
@@ -183,6 +188,7 @@ class ParallelChunkProcessor:
                 self._compare(live, chunk, extent)
             else:
                 await unbroken(self._record(live, chunk, extent))
+            self._metrics.chunk("repeated" if repeat else "stored")
         except ForebayError as exc:
             self._count_failure(live, chunk, exc)
             raise
@@ -198,6 +204,7 @@ class ParallelChunkProcessor:
     ) -> StagingSink:
         def count_retry() -> None:
             self._throughput.retries_total += 1
+            self._metrics.retried("staging")
             live.retried += 1
 
         return StagingSink(
@@ -218,9 +225,13 @@ class ParallelChunkProcessor:
 
     async def _record(self, live: LiveUpload, chunk: Chunk, extent: Extent) -> None:
         at = self._clock()
-        await self._repository.record_extents(
-            live.row.id, [extent], active_at_s=at, state=UploadState.RECEIVING, durable=self._durable
-        )
+        try:
+            await self._repository.record_extents(
+                live.row.id, [extent], active_at_s=at, state=UploadState.RECEIVING, durable=self._durable
+            )
+        except DatabaseUnavailable:
+            live.extents_in_doubt = True
+            raise
         if live.row.state is UploadState.CREATED:
             live.row = live.row.become(UploadState.RECEIVING)
         live.row = replace(live.row, active_at_s=at)
@@ -230,7 +241,7 @@ class ParallelChunkProcessor:
         self._throughput.chunks.add()
         self._throughput.bytes.add(extent.length)
         self._throughput.bytes_total += extent.length
-        self._debug("chunk recorded", upload=live.row.id, chunk=chunk.number, bytes=extent.length)
+        parallel_debug("chunk recorded", upload=live.row.id, chunk=chunk.number, bytes=extent.length)
         if live.row.ended:
             raise StateConflict(f"The upload is {live.row.state}; it takes no more chunks.", state=live.row.state.value)
 
@@ -240,15 +251,19 @@ class ParallelChunkProcessor:
         if seen:
             live.retried += 1
             self._throughput.retries_total += 1
-        self._debug("chunk started", upload=live.row.id, chunk=chunk.number, attempt=seen + 1)
+        parallel_debug("chunk started", upload=live.row.id, chunk=chunk.number, attempt=seen + 1)
 
     def _count_failure(self, live: LiveUpload, chunk: Chunk, error: ForebayError) -> None:
         if isinstance(error, _SERVER_FAULTS):
             live.failed_chunks.add(chunk.number)
             self._throughput.failures.add()
+            self._metrics.chunk("failed")
             log.warning("chunk failed", upload=live.row.id, chunk=chunk.number, code=error.code, detail=error.detail)
-        elif not isinstance(error, (ClientGone, Superseded)):
-            self._debug("chunk refused", upload=live.row.id, chunk=chunk.number, code=error.code)
+        elif isinstance(error, (ClientGone, Superseded)):
+            self._metrics.chunk("abandoned")
+        else:
+            self._metrics.chunk("refused")
+            parallel_debug("chunk refused", upload=live.row.id, chunk=chunk.number, code=error.code)
 
     async def _forwarded(self, live: LiveUpload, chunk: Chunk) -> None:
         while live.forwarded < chunk.end and not live.row.ended:

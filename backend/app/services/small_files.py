@@ -13,6 +13,7 @@ from dataclasses import replace
 from app.core.body import RequestBody
 from app.core.errors import BodyTooLarge, LengthRequired
 from app.core.upload import Chunk, Extent, Upload, UploadState
+from app.observability.metrics import Metrics
 from app.protocols.digest import DeclaredDigest
 from app.services.chunk_sink import StagingSink
 from app.services.interruption import abandoned_when_gone, unbroken
@@ -39,6 +40,7 @@ class SmallFiles:
         slots: UploadConcurrencyManager,
         memory: MemoryMonitor,
         throughput: Throughput,
+        metrics: Metrics,
         attempts: int,
     ) -> None:
         """Keep what it works with."""
@@ -47,6 +49,7 @@ class SmallFiles:
         self._slots = slots
         self._memory = memory
         self._throughput = throughput
+        self._metrics = metrics
         self._attempts = attempts
 
     async def store(
@@ -133,3 +136,4 @@ class SmallFiles:
 
     def _count_retry(self) -> None:
         self._throughput.retries_total += 1
+        self._metrics.retried("staging")

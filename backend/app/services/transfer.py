@@ -21,6 +21,7 @@ import structlog
 from app.core.errors import DigestMismatch, ForebayError, InternalError, OutOfSpace, Unavailable
 from app.core.upload import Extent, StoredFile, Upload, UploadState
 from app.destinations.port import Destination, Digests, TakesOver, Target
+from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.services.interruption import unbroken
 from app.services.live import LiveUpload, TransferProblem
@@ -60,9 +61,10 @@ class TransferEngine:
         destinations: Mapping[str, Destination],
         repository: Repository,
         permits: int,
+        clock: Callable[[], float],
         on_ended: Callable[[LiveUpload], Awaitable[None]],
         on_lost: Callable[[LiveUpload, list[Extent]], Awaitable[None]],
-        on_transferred: Callable[[str, int, float], None],
+        metrics: Metrics,
     ) -> None:
         """Keep what it works with.
 
@@ -72,18 +74,20 @@ class TransferEngine:
             destinations: by name.
             repository: where states are kept.
             permits: transfers at once to one destination.
+            clock: service seconds.
             on_ended: told when an upload is completed or has failed.
             on_lost: told of extents that staging no longer holds as acknowledged; asks for them again.
-            on_transferred: told destination, bytes and seconds of a finished transfer.
+            metrics: counts what arrived.
         """
         self._staging = staging
         self._reader = reader
         self._destinations = destinations
         self._repository = repository
         self._permits = {name: asyncio.Semaphore(permits) for name in destinations}
+        self._clock = clock
         self._on_ended = on_ended
         self._on_lost = on_lost
-        self._on_transferred = on_transferred
+        self._metrics = metrics
         self._group: asyncio.TaskGroup | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -151,9 +155,9 @@ class TransferEngine:
         live.problem = None
         live.changed()
 
-    @staticmethod
-    def _note(live: LiveUpload, error: ForebayError, attempts: int) -> None:
+    def _note(self, live: LiveUpload, error: ForebayError, attempts: int) -> None:
         log.warning("transfer waits", upload=live.row.id, code=error.code, detail=error.detail, attempts=attempts)
+        self._metrics.retried("destination")
         live.problem = TransferProblem(error.code, error.detail, attempts)
         live.changed()
 
@@ -226,10 +230,12 @@ class TransferEngine:
                 crc32c=digests.crc32c,
                 transfer_state=None,
                 ended_at=time.time(),
+                active_at_s=self._clock(),
             )
             await self._repository.save_upload(row, durable=True)
             live.row = row
-        self._on_transferred(row.destination, row.size, time.monotonic() - started)
+        self._metrics.transferred(row.destination, row.size)
+        self._metrics.transfer_finished(row.destination, time.monotonic() - started)
         await self._on_ended(live)
 
     async def _store(self, live: LiveUpload, destination: Destination, digests: Digests) -> StoredFile:
@@ -245,7 +251,11 @@ class TransferEngine:
             if live.row.ended:
                 return
             row = live.row.become(
-                UploadState.FAILED, error_code=error.code, error_detail=error.detail, ended_at=time.time()
+                UploadState.FAILED,
+                error_code=error.code,
+                error_detail=error.detail,
+                ended_at=time.time(),
+                active_at_s=self._clock(),
             )
             await self._repository.save_upload(row)
             live.row = row

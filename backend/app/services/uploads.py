@@ -42,6 +42,7 @@ from app.core.upload import (
     choose_chunk_size,
 )
 from app.destinations.port import Destination
+from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
 from app.services.events import EventHub
@@ -102,7 +103,7 @@ class Uploads:
         memory: MemoryMonitor,
         hub: EventHub,
         clock: Callable[[], float],
-        on_state: Callable[[UploadState], None],
+        metrics: Metrics,
     ) -> None:
         """Keep what it works with; `transfers` is set by the composition root, since each needs the other."""
         self.limits = limits
@@ -114,7 +115,7 @@ class Uploads:
         self._memory = memory
         self._hub = hub
         self._clock = clock
-        self._on_state = on_state
+        self._metrics = metrics
         self._live: dict[str, LiveUpload] = {}
 
     # -- finding -----------------------------------------------------------------------------------------------------
@@ -209,13 +210,14 @@ class Uploads:
         if kept.id != row.id:
             return await self._earlier(row, kept)
         live = self._keep(LiveUpload(row))
+        self._metrics.transition(None, row.state)
         if live.all_recorded:  # an empty file
             await self.whole(live)
         return live
 
     def _keep(self, live: LiveUpload) -> LiveUpload:
         self._live[live.row.id] = live
-        self._on_state(live.row.state)
+        live.on_transition = self._metrics.transition
         live.on_change = lambda: self._hub.publish(live.row.id, live.row.owner)
         return live
 
@@ -233,6 +235,7 @@ class Uploads:
         if kept.id != row.id:
             return await self._earlier(row, kept)
         self._keep(live)
+        self._metrics.transition(None, live.row.state)
         self.transfers.poke(live)
         return live
 
@@ -363,6 +366,7 @@ class Uploads:
         row = live.row.become(
             state,
             ended_at=time.time(),
+            active_at_s=self._clock(),
             error_code=error.code if error is not None else None,
             error_detail=error.detail if error is not None else None,
         )
@@ -385,7 +389,6 @@ class Uploads:
             log.warning("what was sent could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
         finally:
             self._slots.release(row.id)
-            self._on_state(row.state)
             live.changed()
             self._live.pop(row.id, None)
             try:

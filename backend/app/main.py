@@ -1,0 +1,470 @@
+"""The one composition root: everything is built here, and nowhere else.
+
+`create_app` describes; the lifespan opens, recovers, runs and closes. Importing this allocates nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import structlog
+import uvloop
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.app import make_api
+from app.api.context import Context
+from app.core.errors import ForebayError
+from app.core.settings import Settings
+from app.core.settings_errors import SettingsError
+from app.core.upload import MAX_CHUNK_BYTES, MIB
+from app.destinations import DestinationUrlError, from_url
+from app.destinations.port import Destination
+from app.ingress import Bodies, IngressConfig, make_server
+from app.observability.banner import welcome
+from app.observability.logging import configure_logging
+from app.observability.loop_lag import LoopLag
+from app.observability.metrics import Metrics
+from app.persistence.repository import Repository
+from app.services._memory_probe import MemoryProbe
+from app.services.chunk_buffer_pool import ChunkBufferPool
+from app.services.events import EventHub
+from app.services.housekeeping import Ages, Housekeeping
+from app.services.identity import Identity, is_loopback
+from app.services.limits.sizing import pool_slabs
+from app.services.memory_monitor import MemoryMonitor
+from app.services.parallel_chunk_processor import ParallelChunkProcessor
+from app.services.prefix_reader import PrefixReader
+from app.services.progress import Throughput
+from app.services.recovery import Recovery
+from app.services.service_clock import ServiceClock
+from app.services.small_files import SmallFiles
+from app.services.transfer import TransferEngine
+from app.services.upload_concurrency_manager import UploadConcurrencyManager
+from app.services.uploads import UploadLimits, Uploads
+from app.staging.spool import SpoolStaging
+
+__all__ = ["Server", "create_app", "serve"]
+
+log = structlog.get_logger(__name__)
+
+_TRANSFER_THREADS = 2
+_SMALLEST_MEMORY = 1024 * MIB
+_BACKGROUND_NICENESS = 10
+
+
+def _step_back() -> None:
+    """Digests of what has arrived let what is arriving go first (Linux: niceness is per thread, setpriority(2))."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
+
+
+@dataclass(slots=True)
+class Server:
+    """What one server is made of; described, not opened."""
+
+    settings: Settings
+    metrics: Metrics
+    lag: LoopLag
+    memory: MemoryMonitor
+    pool: ChunkBufferPool
+    repository: Repository
+    staging: SpoolStaging
+    destinations: dict[str, Destination]
+    slots: UploadConcurrencyManager
+    hub: EventHub
+    reader: PrefixReader
+    transfer_threads: ThreadPoolExecutor
+    transfers: TransferEngine
+    context: Context
+    housekeeping: Housekeeping
+    stopping: bool = False
+
+    async def before_drain(self) -> None:
+        """The server is told to stop: end event streams, admit nobody; requests in flight go on."""
+        self.stopping = True
+        self.slots.stop_admission()
+        self.hub.close()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open, recover, run; at the end stop the work and close, in the opposite order.
+
+        Raises:
+            SettingsError: it would be open to others without anybody having a token.
+            StagingUnavailable, DatabaseUnavailable: it can't start.
+        """
+        await asyncio.to_thread(_make_data_dir, self.settings)
+        async with AsyncExitStack() as stack:
+            self.pool.open()
+            stack.callback(self.pool.close)
+            await self.repository.open()
+            stack.push_async_callback(self.repository.close)
+            await self._refuse_to_be_open_to_all()
+            await self.staging.open()
+            stack.push_async_callback(self.staging.aclose)
+            for destination in self.destinations.values():
+                stack.push_async_callback(destination.aclose)
+            stack.callback(self.transfer_threads.shutdown)
+            await self.context.clock.load()
+            stack.push_async_callback(self.context.clock.save)
+            await self.memory.refresh()
+            recovery = Recovery(
+                uploads=self.context.uploads, repository=self.repository, staging=self.staging, reader=self.reader
+            )
+            await recovery.take_up()
+            await self.housekeeping.sweep()
+            async with asyncio.TaskGroup() as background:
+                loops = [
+                    background.create_task(work.run(), name=type(work).__name__)
+                    for work in (self.memory, self.lag, self.housekeeping)
+                ]
+                self.transfers.start(background)
+                loops.append(background.create_task(recovery.go_on(), name="recovery"))
+                try:
+                    yield
+                finally:
+                    self.transfers.stop()
+                    for task in (*loops, *self._work_under_way()):
+                        task.cancel()
+
+    def _work_under_way(self) -> list[asyncio.Task[None]]:
+        return [live.transfer_task for live in self.context.uploads.live if live.transfer_task is not None]
+
+    async def _refuse_to_be_open_to_all(self) -> None:
+        settings = self.settings
+        local = settings.host == "localhost" or is_loopback(settings.host)
+        if settings.auth == "auto" and not local and not await self.repository.any_token():
+            raise SettingsError(
+                f"FOREBAY_HOST={settings.host}: without tokens the server binds to loopback only; make one with "
+                "`forebay-server token create USER`, or set FOREBAY_AUTH=none on a trusted network"
+            )
+
+
+def _make_data_dir(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SettingsError(f"FOREBAY_DATA_DIR={settings.data_dir}: can't be made: {exc.strerror}") from exc
+
+
+def _memory_limit() -> int:
+    """The container's or host's memory, to size the pool by; where it can't be measured, the smallest we are made for."""
+    try:
+        return MemoryProbe()().capacity_bytes
+    except (OSError, ValueError):
+        return _SMALLEST_MEMORY
+
+
+def _destinations(settings: Settings) -> dict[str, Destination]:
+    try:
+        return {name: from_url(url) for name, url in settings.destination_urls.items()}
+    except DestinationUrlError as exc:
+        raise SettingsError(f"FOREBAY_DESTINATION or FOREBAY_DESTINATIONS: {exc}") from exc
+
+
+def build(settings: Settings) -> Server:
+    """Describe a server; nothing is opened, allocated or started.
+
+    Raises:
+        SettingsError: a destination's URL can't be used.
+    """
+    metrics = Metrics()
+    lag = LoopLag(on_sample=metrics.loop_lag)
+    memory = MemoryMonitor(settings.max_memory_percent, settings.pressure_percent)
+    pool = ChunkBufferPool(
+        settings.slab_bytes,
+        pool_slabs(
+            memory_limit_bytes=_memory_limit(),
+            max_memory_percent=settings.max_memory_percent,
+            users=settings.max_concurrent_users,
+            chunks=settings.max_concurrent_chunks,
+            worker_threads=settings.worker_threads,
+            slab_bytes=settings.slab_bytes,
+            buffer_pool_bytes=settings.buffer_pool_mb * MIB if settings.buffer_pool_mb is not None else None,
+        ),
+        timeout_s=settings.pool_timeout_s,
+    )
+    repository = Repository(settings.secret_database_url())
+    staging = SpoolStaging(
+        settings.spool_dir,
+        min_free_bytes=settings.min_free_mb * MIB,
+        user_quota_bytes=settings.user_quota_mb * MIB if settings.user_quota_mb is not None else None,
+    )
+    destinations = _destinations(settings)
+    slots = UploadConcurrencyManager(
+        max_uploads=settings.upload_limit,
+        max_users=settings.max_concurrent_users,
+        max_uploads_per_user=settings.max_uploads_per_user,
+        queue_limit=settings.queue_limit,
+        queue_timeout_s=settings.queue_timeout_s,
+        idle_s=settings.slot_idle_s,
+    )
+    hub, throughput, clock = EventHub(), Throughput(), ServiceClock(repository)
+    transfer_threads = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer", initializer=_step_back)
+    reader = PrefixReader(staging, pool, transfer_threads)
+    uploads = Uploads(
+        limits=UploadLimits(
+            mode=settings.mode,
+            chunk_bytes=settings.chunk_bytes,
+            max_chunk_bytes=MAX_CHUNK_BYTES,
+            lanes=settings.max_concurrent_chunks,
+            max_file_bytes=settings.max_file_bytes,
+            expiry_s=settings.expiry_s,
+        ),
+        staging=staging,
+        destinations=destinations,
+        repository=repository,
+        slots=slots,
+        memory=memory,
+        hub=hub,
+        clock=clock,
+        metrics=metrics,
+    )
+    transfers = TransferEngine(
+        staging=staging,
+        reader=reader,
+        destinations=destinations,
+        repository=repository,
+        permits=settings.max_transfers,
+        clock=clock,
+        on_ended=uploads.ended,
+        on_lost=uploads.ask_again,
+        metrics=metrics,
+    )
+    uploads.transfers = transfers
+    context = Context(
+        settings=settings,
+        version=version("forebay-server"),
+        started=time.monotonic(),
+        repository=repository,
+        staging=staging,
+        destinations=destinations,
+        pool=pool,
+        memory=memory,
+        slots=slots,
+        throughput=throughput,
+        uploads=uploads,
+        processor=ParallelChunkProcessor(
+            staging=staging,
+            repository=repository,
+            slots=slots,
+            throughput=throughput,
+            clock=clock,
+            mode=settings.mode,
+            attempts=settings.chunk_attempts,
+            durable=settings.durability == "power",
+            on_recorded=uploads.recorded,
+            metrics=metrics,
+        ),
+        small_files=SmallFiles(
+            uploads=uploads,
+            staging=staging,
+            slots=slots,
+            memory=memory,
+            throughput=throughput,
+            metrics=metrics,
+            attempts=settings.chunk_attempts,
+        ),
+        identity=Identity(repository, settings.auth),
+        hub=hub,
+        clock=clock,
+        metrics=metrics,
+        stopping=lambda: server.stopping,
+    )
+    server = Server(
+        settings=settings,
+        metrics=metrics,
+        lag=lag,
+        memory=memory,
+        pool=pool,
+        repository=repository,
+        staging=staging,
+        destinations=destinations,
+        slots=slots,
+        hub=hub,
+        reader=reader,
+        transfer_threads=transfer_threads,
+        transfers=transfers,
+        context=context,
+        housekeeping=Housekeeping(
+            uploads=uploads,
+            staging=staging,
+            repository=repository,
+            clock=clock,
+            ages=Ages(
+                reservation_idle_s=settings.reservation_idle_s,
+                expiry_s=settings.expiry_s,
+                history_s=settings.history_s,
+            ),
+        ),
+    )
+    _watch(server)
+    return server
+
+
+def _watch(server: Server) -> None:
+    metrics, context = server.metrics, server.context
+    metrics.watch_pool(lambda: server.pool.stats)
+    metrics.watch_slots(lambda: server.slots.stats)
+    metrics.watch_memory(lambda: server.memory.latest)
+    metrics.watch(
+        "loop_lag_max_seconds", "Longest block of the event loop in the last minute.", lambda: server.lag.max_s
+    )
+    metrics.watch("event_subscribers", "Event streams open.", lambda: server.hub.subscribers)
+    metrics.watch("chunks_in_flight", "Chunks being received.", lambda: context.throughput.in_flight)
+    metrics.watch("uploads_live", "Uploads that have not ended.", lambda: len(context.uploads.live))
+
+
+class _IngressCounts:
+    """What the receiver counts, as metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.connections = 0
+
+    def connection_opened(self, *, tls: bool) -> None:
+        del tls
+        self.connections += 1
+
+    def connection_closed(self, *, tls: bool) -> None:
+        del tls
+        self.connections -= 1
+
+    def bytes_received(self, count: int) -> None:
+        self._metrics.received(count)
+
+    def request_refused(self, code: str) -> None:
+        self._metrics.refused(code)
+
+    def accept_paused(self) -> None:
+        log.warning("no connection can be accepted for the moment: file descriptors or kernel memory are out")
+
+
+def ingress_config(server: Server) -> IngressConfig:
+    """The receiver's limits, from the settings."""
+    settings, counts = server.settings, _IngressCounts(server.metrics)
+    server.metrics.watch("connections", "Open connections.", lambda: counts.connections)
+    return IngressConfig(
+        pool=server.pool,
+        worker_threads=settings.worker_threads,
+        header_timeout_s=settings.header_timeout_s,
+        body_idle_s=settings.body_idle_s,
+        min_rate_bytes=settings.min_rate_bytes,
+        max_connections=settings.max_connections,
+        max_tls_connections=settings.max_tls_connections,
+        shutdown_grace_s=settings.shutdown_grace_s,
+        observer=counts,
+    )
+
+
+def _application(server: Server, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    def observe(method: str, route: str, status: int, seconds: float, problem: ForebayError | None) -> None:
+        server.metrics.request(route, method, status, seconds)
+        if problem is not None:
+            server.metrics.refused(problem.code)
+
+    app = make_api(version=server.context.version, settings=server.settings, lifespan=lifespan, observe=observe)
+    app.state.server = server
+    app.state.context = server.context
+    return app
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for any ASGI server; its lifespan opens and closes everything.
+
+    `app.state.server` is what it is made of. Bodies come through `receive` where the server is not ours.
+    """
+    server = build(settings)
+    bodies = Bodies(ingress_config(server))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        async with server.running():
+            yield
+        bodies.close()
+
+    app = _application(server, lifespan)
+    app.add_middleware(_WithBody, bodies=bodies)
+    return app
+
+
+class _WithBody:
+    """Gives every request the body object that our own server would have given it."""
+
+    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
+        self._app = app
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self._bodies.body_of(scope, receive)
+        await self._app(scope, receive, send)
+
+
+def serve(settings: Settings) -> int:
+    """Run the server until SIGTERM or Ctrl-C; returns the exit status.
+
+    Raises:
+        SettingsError: it can't be started with these settings.
+    """
+    logging = configure_logging(
+        level=settings.log_level, parallel_debug_enabled=settings.debug_logging, file=settings.log_file
+    )
+    try:
+        return uvloop.run(_serve(settings))
+    except ForebayError as exc:
+        log.critical("can't start", code=exc.code, detail=exc.detail)
+        return 1
+    finally:
+        logging.close()
+
+
+@asynccontextmanager
+async def _already_running(app: FastAPI) -> AsyncIterator[None]:
+    del app
+    yield
+
+
+async def _serve(settings: Settings) -> int:
+    """Open first and listen then, so that what can't be opened is said in one line."""
+    server = build(settings)
+    try:
+        receiver = make_server(
+            _application(server, _already_running),
+            ingress=ingress_config(server),
+            host=settings.host,
+            port=settings.port,
+            certfile=settings.tls_cert,
+            keyfile=settings.tls_key,
+            trusted_proxies=settings.trusted_proxies,
+            before_drain=[server.before_drain],
+            on_listening=lambda addresses: _greet(settings, addresses),
+        )
+    except (OSError, ValueError) as exc:
+        raise SettingsError(
+            f"FOREBAY_TLS_CERT, FOREBAY_TLS_KEY or FOREBAY_TRUSTED_PROXIES can't be used: {exc}"
+        ) from exc
+    async with server.running():
+        await receiver.serve()
+    log.info("stopped")
+    return 0
+
+
+def _greet(settings: Settings, addresses: list[tuple[str, int]]) -> None:
+    host, port = addresses[0]
+    scheme = "https" if settings.tls_cert is not None else "http"
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    log.info("listening", host=host, port=port, mode=settings.mode.value)
+    sys.stderr.write(f"\n{welcome(settings, f'{scheme}://{name}:{port}')}\n\n")
+    sys.stderr.flush()
