@@ -175,6 +175,9 @@ class Settings(BaseSettings):
     staging: Literal["spool"] = _engine(
         Group.STAGING, "STAGING", "spool", "Where bytes wait for the destination: spool (a directory)."
     )
+    max_transfers: int = _engine(
+        Group.STAGING, "MAX_TRANSFERS", 8, "Transfers to one destination at once.", ge=1, le=256
+    )
     durability: Literal["process", "power"] = _engine(
         Group.STAGING,
         "DURABILITY",

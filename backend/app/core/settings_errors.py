@@ -14,7 +14,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-__all__ = ["SettingsError", "allowed_range", "allowed_values", "complaint", "plain_type"]
+__all__ = ["SettingsError", "allowed_range", "allowed_values", "complaint", "plain_type", "without_password"]
 
 _OUT_OF_RANGE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "finite_number"}
 _USERINFO = re.compile(r"//[^/\s\"']*@")
@@ -61,11 +61,16 @@ def allowed_values(field: FieldInfo) -> str:
     return " ".join(word for word in (_KINDS.get(kind, "text"), allowed_range(field)) if word)
 
 
+def without_password(text: str) -> str:
+    """The text with what stands between `//` and `@` in URLs cut out."""
+    return _USERINFO.sub("//(not shown)@", text)
+
+
 def _shown(value: object, field: FieldInfo) -> str:
     """The value as it was written, on one line, without passwords."""
     if plain_type(field) is SecretStr:
         return "(not shown)"
-    text = _USERINFO.sub("//(not shown)@", str(value))
+    text = without_password(str(value))
     if not text.isprintable():
         text = ascii(text)[1:-1]
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
@@ -83,7 +88,7 @@ def _sentence(item: ErrorDetails, fields: Mapping[str, FieldInfo], places: Mappi
     name, field = found
     alias = str(field.validation_alias)
     if own is not None:
-        why = _USERINFO.sub("//(not shown)@", str(own))
+        why = without_password(str(own))
     elif item["type"] in _OUT_OF_RANGE:
         why = f"must be {allowed_range(field)}"
     else:

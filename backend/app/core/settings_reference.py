@@ -5,16 +5,18 @@ Pure: text out. `forebay-server config --template|--markdown` prints them, and a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import groupby
 from typing import cast
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from app.core.settings import Group, Settings
-from app.core.settings_errors import allowed_values
+from app.core.settings_errors import allowed_values, without_password
 
-__all__ = ["render_markdown", "render_template", "written_default"]
+__all__ = ["render_markdown", "render_template", "written_default", "written_value"]
 
 GUIDE_BLOCK = """\
 # Enable parallel uploads
@@ -74,10 +76,19 @@ def _groups() -> list[tuple[Group, list[FieldInfo]]]:
     return [(name, list(fields)) for name, fields in groupby(Settings.model_fields.values(), key=group)]
 
 
+def written_value(value: object) -> str:
+    """A value as one writes it after `NAME=`, without passwords; empty for what is unset."""
+    if value in (None, (), {}):
+        return ""
+    if isinstance(value, SecretStr):
+        return "(set, not shown)"
+    text = json.dumps(value) if isinstance(value, dict) else ",".join(value) if isinstance(value, tuple) else str(value)
+    return without_password(text)
+
+
 def written_default(field: FieldInfo) -> str:
     """A field's default as one writes it after `NAME=`; empty for what is unset."""
-    default = field.default
-    return "" if default in (None, (), {}) else str(default)
+    return written_value(field.default)
 
 
 def render_template() -> str:
