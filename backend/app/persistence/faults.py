@@ -25,11 +25,11 @@ def cause_of(exc: BaseException) -> str:
 
 
 def translated(exc: Exception) -> ForebayError:
-    """The error that leaves this room; `exc` is its cause. A new one each time, since each caller raises its own."""
-    error: ForebayError
+    """The error that leaves this room: `exc` itself when it is ours, else a new one with `exc` as its cause."""
     if isinstance(exc, ForebayError):
-        error = type(exc)(exc.detail, retry_after_s=exc.retry_after_s, **exc.extensions)
-    elif concerns_database(exc):
+        return exc
+    error: ForebayError
+    if concerns_database(exc):
         error = DatabaseUnavailable()
     elif isinstance(exc, DataError | UnicodeEncodeError | OverflowError):
         error = InvalidRequest(
