@@ -133,8 +133,5 @@ class ServerProcess:
 
     def log_events(self) -> list[dict[str, object]]:
         """Its structured log lines so far."""
-        events = []
-        for line in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("{"):
-                events.append(json.loads(line))
-        return events
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
