@@ -197,16 +197,33 @@ class RepositoryContract:
                 before = (page[-1].created_at, page[-1].id)
             assert seen == expected
 
-    async def test_recovery_metrics_and_cleaning_see_their_uploads(self, repository: Repository) -> None:
-        """Active: not ended. Counts: every state, zero too. Ended before: oldest first, strictly, so many at most."""
+    async def test_recovery_and_metrics_see_their_uploads(self, repository: Repository) -> None:
+        """Active: not ended, newest first. Counts: every state, zero too."""
+        assert await repository.counts() == dict.fromkeys(UploadState, 0)
         for number, state in enumerate([*UploadState, UploadState.COMPLETED]):
-            ended = float(number) if state in ENDED else None
-            await repository.add_upload(an_upload(f"u{number}", state=state, ended_at=ended, created_at=float(number)))
+            await repository.add_upload(an_upload(f"u{number}", state=state, created_at=float(number)))
         assert [upload.id for upload in await repository.active_uploads()] == ["u2", "u1", "u0"]
-        counts = dict.fromkeys(UploadState, 1)
-        assert await repository.counts() == counts | {UploadState.COMPLETED: 2}
-        assert await repository.ended_before(5.0, 10) == ["u3", "u4"]
-        assert await repository.ended_before(100.0, 2) == ["u3", "u4"]
+        assert await repository.counts() == dict.fromkeys(UploadState, 1) | {UploadState.COMPLETED: 2}
+
+    async def test_cleaning_sees_what_ended_long_ago_by_the_service_clock(self, repository: Repository) -> None:
+        """Ended, and last active strictly before; oldest first, so many at most; the wall clock has no say."""
+        for number in range(6):
+            ended = None if number == 2 else 1e12 - number
+            await repository.add_upload(an_upload(f"u{number}", active_at_s=float(number), ended_at=ended))
+        assert await repository.ended_before(4.0, 10) == ["u0", "u1", "u3"]
+        assert await repository.ended_before(100.0, 2) == ["u0", "u1"]
+
+    async def test_an_upload_is_added_together_with_what_of_it_is_staged(self, repository: Repository) -> None:
+        """Row and extents in one step, or neither; nothing is recorded for the one that was there before."""
+        staged = [Extent(0, 10, 1), Extent(10, 10, 2)]
+        first = an_upload("u1", idempotency_key="k")
+        assert await repository.add_upload(first, extents=staged, durable=True) == first
+        assert await repository.add_upload(an_upload("u2", idempotency_key="k"), extents=staged) == first
+        with pytest.raises(ChunkConflict):
+            await repository.add_upload(an_upload("u3"), extents=[Extent(0, 10, 1), Extent(9, 1, 1)])
+        assert await repository.extents("u1") == staged
+        assert await repository.extents("u2") == []
+        assert await repository.upload("u3") is None
 
     async def test_deleting_an_upload_deletes_its_extents(self, repository: Repository) -> None:
         """And those of no other; twice is once."""

@@ -47,7 +47,8 @@ def upgrade() -> None:
     op.create_index("ix_uploads_owner_created_at_id", "uploads", ["owner", "created_at", "id"])
     op.create_index("ix_uploads_created_at_id", "uploads", ["created_at", "id"])
     op.create_index("ix_uploads_state", "uploads", ["state"])
-    op.create_index("ix_uploads_ended_at", "uploads", ["ended_at"])
+    ended = sa.text("ended_at IS NOT NULL")
+    op.create_index("ix_uploads_active_at_s", "uploads", ["active_at_s"], sqlite_where=ended, postgresql_where=ended)
     op.create_table(
         "extents",
         sa.Column("upload_id", sa.Text, nullable=False),
