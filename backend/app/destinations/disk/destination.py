@@ -48,11 +48,11 @@ class DiskDestination:
             file_mode: permissions of stored files; 0666 less the process's umask when None.
             threads: for what blocks.
         """
-        self._root = root.absolute()
+        self.root = root.absolute()
         self._file_mode = creation_mode() if file_mode is None else file_mode
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._entries = DirectorySync()
-        self._folders = Folders(self._root, self._entries)
+        self._folders = Folders(self.root, self._entries)
         self._making = Lock()
         self._made = False
         self._same_mount: dict[Path, bool] = {}
@@ -89,7 +89,7 @@ class DiskDestination:
         if parent not in self._same_mount:
             self._make_root()
             with system_faults("be looked at"):
-                self._same_mount[parent] = _mount_id(parent) == _mount_id(self._root)
+                self._same_mount[parent] = _mount_id(parent) == _mount_id(self.root)
         return self._same_mount[parent]
 
     async def take_over(self, target: Target, source: Path, digests: Digests) -> StoredFile:

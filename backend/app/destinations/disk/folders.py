@@ -25,7 +25,7 @@ _OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXE
 class Folders:
     """The tree below a root. Blocking; any thread.
 
-    Raises OSError, as the system does (a missing folder: FileNotFoundError), and DestinationUnavailable for a missing root.
+    Raises OSError, as the system does (a missing folder: FileNotFoundError), and DestinationUnavailable for the root.
     """
 
     def __init__(self, root: Path, entries: DirectorySync) -> None:
@@ -74,8 +74,8 @@ class Folders:
     def _open_root(self) -> int:
         try:
             return os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError as exc:
-            raise DestinationUnavailable("The destination's directory is not there now.") from exc
+        except OSError as exc:
+            raise DestinationUnavailable(f"The destination's directory can't be opened now ({exc.strerror}).") from exc
 
     def _step(self, parent: int, name: str, *, make: bool, mode: int) -> int:
         if make:
