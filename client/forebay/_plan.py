@@ -44,7 +44,7 @@ def held_chunks(size: int, chunk_size: int, missing: Iterable[tuple[int, int]]) 
 def is_missing(chunk: PlannedChunk, missing: Iterable[tuple[int, int]]) -> bool:
     """Whether a byte of the chunk is missing."""
     end = chunk.offset + chunk.length
-    return any(start < end and chunk.offset < stop for start, stop in missing)
+    return any(max(start, chunk.offset) < min(stop, end) for start, stop in missing)
 
 
 def _chunk(size: int, chunk_size: int, number: int) -> PlannedChunk:

@@ -62,7 +62,7 @@ LOCAL = "http://127.0.0.1:8000"
 @app.command()
 def upload(
     *,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Files to upload.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to upload.")],
     server: Server = LOCAL,
     token: Token = None,
     parallel: Annotated[

@@ -76,6 +76,12 @@ def _success(result: UploadResult) -> str:
     )
 
 
+def _about(path: Path, error: Exception) -> str:
+    """One line for a file's failure; it names the file once."""
+    line, name = advice(error, resumable=True), clean(str(path))
+    return line if name in line else f"{name}: {line}"
+
+
 def _percent(stored: int, size: int) -> int:
     """Of what is at the destination; 100 only by `Completed`."""
     return min(_PERCENT - 1, _PERCENT * stored // size) if size else 0
@@ -158,7 +164,7 @@ class PlainReporter:
 
     def failed(self, path: Path, error: Exception) -> None:
         """One line that says what to do."""
-        self._err(f"forebay: {clean(str(path))}: {advice(error, resumable=True)}")
+        self._err(f"forebay: {_about(path, error)}")
 
     def interrupted(self, number: signal.Signals) -> None:
         """Say that nothing is lost."""
@@ -249,11 +255,7 @@ class BarReporter:
         self._bars = Bars(
             _TextColumn(lambda task: clean(task.description), justify="left"),
             _BarColumn(),
-            _TextColumn(
-                lambda task: (
-                    "100 %" if task.fields["done"] else f"{_percent(int(task.completed), int(task.total or 0))} %"
-                )
-            ),
+            _TextColumn(lambda task: f"{_percent(int(task.completed), int(task.total or 0))} %"),
             _TextColumn(lambda task: f"{decimal(task.fields['received'])}/{decimal(int(task.total or 0))}"),
             _TextColumn(lambda task: task.fields["rate"], style="cyan"),
             _TextColumn(lambda task: task.fields["left"], style="magenta"),
@@ -291,7 +293,7 @@ class BarReporter:
     def failed(self, path: Path, error: Exception) -> None:
         """One line that says what to do, above the bars."""
         self._drop(path)
-        self._console.print(Text(f"✗ {clean(str(path))}: {advice(error, resumable=True)}", style="red"), soft_wrap=True)
+        self._console.print(Text(f"✗ {_about(path, error)}", style="red"), soft_wrap=True)
 
     def interrupted(self, number: signal.Signals) -> None:
         """Say that nothing is lost."""
