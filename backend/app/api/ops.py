@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from app.api.auth import Operator
@@ -89,7 +89,7 @@ async def limits(context: Ctx, operator: Operator) -> LimitsView:
     )
 
 
-@router.delete("/uploads/{upload_id}", status_code=204, responses=answers(NotFound, StateConflict, DatabaseUnavailable))
+@router.delete("/uploads/{upload_id}", status_code=204, response_class=Response, responses=answers(NotFound, StateConflict, DatabaseUnavailable))
 async def cancel_any(context: Ctx, operator: Operator, upload_id: str) -> None:
     """Cancel anybody's upload."""
     del operator

@@ -51,7 +51,7 @@ async def who_am_i(user: User) -> SessionView:
     return SessionView(user=user.user, operator=user.operator)
 
 
-@router.delete("", status_code=204, responses=answers())
+@router.delete("", status_code=204, response_class=Response, responses=answers())
 async def sign_out(context: Ctx, request: Request, response: Response) -> None:
     """Forget the cookie."""
     check_origin(request, context)

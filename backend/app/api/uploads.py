@@ -183,7 +183,7 @@ async def complete_upload(
     return upload_view(context, await context.uploads.complete(live, declared))
 
 
-@router.delete("/{upload_id}", status_code=204, responses=answers(NotFound, StateConflict, DatabaseUnavailable))
+@router.delete("/{upload_id}", status_code=204, response_class=Response, responses=answers(NotFound, StateConflict, DatabaseUnavailable))
 async def cancel_upload(context: Ctx, user: User, upload_id: str) -> None:
     """Cancel it: nothing of it is kept. A completed upload stays."""
     await context.uploads.cancel(await context.uploads.find(upload_id, user.user))
