@@ -81,13 +81,6 @@ class MemoryProbe:
             OSError: a file can't be read.
             ValueError: a file does not hold what it should.
         """
-        try:
-            return self._read()
-        except (OSError, ValueError):
-            self._membership = None  # mounts may have changed: look again next time
-            raise
-
-    def _read(self) -> MemoryReading:
         used, total = self._machine()
         mounts = self._find_mounts()
         levels = [level for mount in mounts for level in _levels(mount) if level.limit_bytes < total]
@@ -144,12 +137,12 @@ class MemoryProbe:
         return None
 
     def _find_mounts(self) -> tuple[_Mount, ...]:
-        """Where this process's memory cgroups are, v2 first; looked for again when its membership changes."""
+        """Where this process's memory cgroups are, v2 first; looked for again when they move."""
         try:
             membership = _text(self._proc / "self/cgroup")
         except FileNotFoundError:  # a kernel without cgroups, or no Linux
             return ()
-        if membership != self._membership:
+        if membership != self._membership or not all(mount.directories[0].is_dir() for mount in self._mounts):
             mountinfo = _text(self._proc / "self/mountinfo")
             found = (self._visible(version, path, mountinfo) for version, path in _own_paths(membership))
             self._mounts = tuple(sorted(filter(None, found), key=lambda mount: -mount.version))

@@ -309,7 +309,7 @@ def test_wait_ends_with_pool_exhausted_after_the_timeout() -> None:
 
 
 def test_granted_waiter_is_not_timed_out_later() -> None:
-    """The deadline is for the wait, not for the lease."""
+    """The deadline is for the wait, not for the lease; its timer goes with the wait."""
 
     async def main() -> None:
         pool = make_pool(2, timeout_s=60)
@@ -317,6 +317,8 @@ def test_granted_waiter_is_not_timed_out_later() -> None:
         waiter = waiting(pool, "bob")
         await asyncio.sleep(59)
         lease.release()
+        await settle()
+        assert not [timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()]
         await asyncio.sleep(120)
         (await waiter).release()
         assert pool.stats.slabs_leased == 0

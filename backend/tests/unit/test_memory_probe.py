@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import psutil
@@ -289,6 +290,19 @@ def test_moved_process_is_measured_where_it_is_now(machine: Machine) -> None:
     machine.v2("b", 100, 128)
     assert machine.probe().limit_bytes == 256 * MIB
     machine.member_of("0::/b")
+    assert machine.probe().limit_bytes == 128 * MIB
+
+
+def test_moved_mount_is_found_again(machine: Machine) -> None:
+    """The cgroup's directory went away and came back elsewhere."""
+    machine.member_of("0::/a")
+    machine.mount(2, point="/sys/fs/cgroup/old")
+    machine.v2("old/a", 100, 256)
+    assert machine.probe().limit_bytes == 256 * MIB
+    machine.write("proc/self/mountinfo", "")
+    machine.mount(2, point="/sys/fs/cgroup/new")
+    machine.v2("new/a", 100, 128)
+    shutil.rmtree(machine.root / "sys/fs/cgroup/old")
     assert machine.probe().limit_bytes == 128 * MIB
 
 

@@ -469,6 +469,22 @@ async def test_slot_is_not_given_to_a_waiter_whose_cancellation_is_under_way() -
 
 
 @in_virtual_time
+async def test_cancelled_upload_costs_its_user_no_turn() -> None:
+    """Passed over while it goes, its user's next upload is still before those who came later."""
+    manager = make()
+    async with all_gone(manager):
+        holder, gone, same_user, other = await connect(manager, "x1", "a1", "a2", "b1")
+        await holder.leave()
+        gone.task.cancel()
+        manager.release("x1")
+        await settle()
+        assert (same_user.holds, other.holds) == (True, False)
+        manager.release("a2")
+        await same_user.leave()
+        await other.leave()
+
+
+@in_virtual_time
 async def test_other_chunk_keeps_the_slot_granted_to_a_cancelled_one() -> None:
     """Two chunks granted together, one cancelled in the same tick: the other holds on."""
     manager = make()
@@ -512,6 +528,20 @@ async def test_stopped_admission_refuses_newcomers_and_waiters_only() -> None:
         async with manager.hold("c1", "c"):
             raise AssertionError
     assert manager.stats == ConcurrencyStats(0, 1, 0, 100, 0, 0)
+
+
+@in_virtual_time
+async def test_sending_waiters_away_gives_nobody_a_slot() -> None:
+    """Not even an upload that waited only because of another one, which is sent away first."""
+    manager = make(max_uploads=4, max_users=2)
+    *holders, newcomer, held_back = await connect(manager, "a1", "b1", "b2", "c1", "a2")
+    manager.stop_admission()
+    await settle()
+    assert isinstance(newcomer.refusal, ShuttingDown)
+    assert isinstance(held_back.refusal, ShuttingDown)
+    assert manager.stats.active_uploads == 3
+    for connection in holders:
+        await connection.leave()
 
 
 @in_virtual_time
