@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -233,7 +234,8 @@ class Api:
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return ConnectionFailed(f"The name {origin.host} is not known. Check the server's address.")
         if isinstance(error, aiohttp.ClientConnectorError):
-            return ConnectionFailed(f"{origin} can't be reached: {error.strerror or error}. Is the server running?")
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            return ConnectionFailed(f"{origin} can't be reached: {reason}. Is the server running?")
         if isinstance(error, TimeoutError):
             return ConnectionFailed(
                 f"{origin} does not answer: nothing moved for {self._stall_s:.0f} s.", code="stalled"

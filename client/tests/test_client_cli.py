@@ -297,7 +297,7 @@ def test_the_reporter_tells_the_whole_story() -> None:
     assert "place 3" in shown(Waiting(path, "queued", position=3))
     line = shown(progress("storing", 1000_000_000, 1000_000_000, 1000_000_000))
     assert "99 %" in line
-    assert "storing and verifying" in line
+    assert "received; storing" in line
     stored = StoredFile("default", "id", "film.mkv", 1000_000_000, "ab" * 32, 1)
     shown(Completed(path, UploadResult("u", path, stored, 1, 0, 2, 10.0)))
     assert "verified, sha-256 abab" in console.file.getvalue()

@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.filesize import decimal
+from rich.measure import Measurement
 from rich.progress import Progress as Bars
 from rich.progress import ProgressColumn, Task, TaskID
 from rich.segment import Segment
@@ -36,6 +37,7 @@ _STORED = Style(color="green")
 _RECEIVED = Style(color="cyan")
 _REST = Style(color="bright_black")
 _MINUTE, _HOUR = 60, 3600
+_BAR_CELLS, _LEAST_CELLS = 24, 4
 _PERCENT = 100
 _TENTH = 10
 
@@ -215,6 +217,10 @@ class TwoPhaseBar:
         self._received = max(received, stored)
         self._width = width
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """As wide as it was asked to be; narrower where there is no room."""
+        return Measurement(min(_LEAST_CELLS, self._width), self._width)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it."""
         plain = options.legacy_windows or options.ascii_only
@@ -230,7 +236,7 @@ class TwoPhaseBar:
 class _BarColumn(ProgressColumn):
     def render(self, task: Task) -> TwoPhaseBar:
         size = task.total or 1
-        return TwoPhaseBar(task.completed / size, task.fields["received"] / size, 24)
+        return TwoPhaseBar(task.completed / size, task.fields["received"] / size, _BAR_CELLS)
 
 
 class _TextColumn(ProgressColumn):
@@ -251,12 +257,14 @@ class BarReporter:
         self._console = console
         self._clock = clock
         self._ids: dict[Path, TaskID] = {}
-        self._rates: dict[Path, tuple[str, RateWindow]] = {}
+        self._rates: dict[Path, tuple[RateWindow, RateWindow]] = {}  # of what was sent, of what is stored
         self._bars = Bars(
             _TextColumn(lambda task: clean(task.description), justify="left"),
             _BarColumn(),
             _TextColumn(lambda task: f"{_percent(int(task.completed), int(task.total or 0))} %"),
-            _TextColumn(lambda task: f"{decimal(task.fields['received'])}/{decimal(int(task.total or 0))}"),
+            _TextColumn(
+                lambda task: f"{decimal(task.fields['received'])}/{decimal(int(task.total))}" if task.total else ""
+            ),
             _TextColumn(lambda task: task.fields["rate"], style="cyan"),
             _TextColumn(lambda task: task.fields["left"], style="magenta"),
             _TextColumn(lambda task: task.fields["note"], style="yellow", justify="left"),
@@ -297,6 +305,8 @@ class BarReporter:
 
     def interrupted(self, number: signal.Signals) -> None:
         """Say that nothing is lost."""
+        for path in tuple(self._ids):
+            self._drop(path)
         self._console.print(
             Text(f"Stopped by {number.name}. Run the same command again: it goes on where it stopped."), soft_wrap=True
         )
@@ -313,17 +323,15 @@ class BarReporter:
 
     def _move(self, event: Progress) -> None:
         now = self._clock()
-        phase, window = self._rates.get(event.path, ("", RateWindow()))
-        if phase != event.phase:
-            window = RateWindow()
-            self._rates[event.path] = (event.phase, window)
-        count = event.sent if event.phase == "sending" else event.stored
-        window.add(now, count)
-        rate = window.per_second(now)
-        left = window.seconds_for(now, event.size - count)
-        note = "" if event.phase == "sending" else "received; storing and verifying"
+        sent, stored = self._rates.setdefault(event.path, (RateWindow(), RateWindow()))
+        sent.add(now, event.sent)
+        stored.add(now, event.stored)
+        rate = (sent if event.phase == "sending" else stored).per_second(now)
+        waits = (sent.seconds_for(now, event.size - event.sent), stored.seconds_for(now, event.size - event.stored))
+        left = max((wait for wait in waits if wait is not None), default=None)  # the slower side decides
+        note = "" if event.phase == "sending" else "received; storing"
         if event.retries:
-            note = f"{note}{'; ' if note else ''}{event.retries} retries"
+            note = f"{note}{'; ' if note else ''}{event.retries} {'retry' if event.retries == 1 else 'retries'}"
         self._bars.update(
             self._task(event.path, event.size),
             total=event.size,
