@@ -161,6 +161,10 @@ class DestinationContract:
         assert await session.finish(digests_of(data)) == stored
         again = await destination.begin(target("u1", len(data)), session.state)
         assert again.committed == len(data)
+        nothing = pieces_of()
+        assert await again.append(nothing) == len(data)
+        with pytest.raises(StopAsyncIteration):  # asked for all the same: the digests are computed by whoever asks
+            await anext(nothing)
         assert await again.finish(digests_of(data)) == stored
         assert await self.visible(destination) == {"report.pdf": data}
 

@@ -223,6 +223,39 @@ async def test_a_crash_between_link_and_tidying_is_one_file(disk: DiskDestinatio
     assert list((disk.root / ".forebay").iterdir()) == []
 
 
+async def test_another_file_with_the_same_inode_number_is_not_ours(disk: DiskDestination) -> None:
+    """Same number, same size, other bytes: ours is sent again and gets a name of its own."""
+    session = await disk.begin(target("u1", 6), None)
+    await session.append(pieces_of(b"abcdef"))
+    (disk.root / ".forebay/u1.part").rename(disk.root / "other")
+    (disk.root / "other").write_bytes(b"uvwxyz")
+    session = await disk.begin(target("u1", 6), session.state)
+    with pytest.raises(DestinationUnavailable):
+        await session.finish(digests_of(b"abcdef"))
+    assert session.committed == 0
+    await session.append(pieces_of(b"abcdef"))
+    await session.finish(digests_of(b"abcdef"))
+    assert visible_below(disk.root) == {"other": b"uvwxyz", "report.pdf": b"abcdef"}
+
+
+async def test_leftovers_of_a_power_cut_are_removed(tmp_path: Path) -> None:
+    """At the first use: links to published files and copies nobody has touched for a month; not a copy under way."""
+    disk = DiskDestination(tmp_path / "files")
+    session = await disk.begin(target("live", 6), None)
+    await session.append(pieces_of(b"abc"))
+    await disk.begin(target("old", 6), None)
+    await store(disk, target("done", 1), b"x")
+    own = disk.root / ".forebay"
+    os.link(disk.root / "report.pdf", own / "done.part")
+    os.utime(own / "old.part", (0, 0))
+    await disk.aclose()
+    disk = DiskDestination(tmp_path / "files")
+    await disk.check()
+    assert [path.name for path in own.iterdir()] == ["live.part"]
+    assert (await disk.begin(target("live", 6), session.state)).committed == 3
+    await disk.aclose()
+
+
 async def test_a_part_that_was_taken_away_is_noticed(disk: DiskDestination) -> None:
     """The session says so once, and the copy starts over."""
     session = await disk.begin(target("u1", 6), None)

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import stat
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -34,6 +35,7 @@ __all__ = ["DiskDestination"]
 
 _PIECE_BYTES: Final = 256 * KIB
 _READABLE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO must not hold us
+_ABANDONED_S: Final = 30 * 86_400.0  # longer than an upload lives; a copy removed too early starts over
 _PROBE: Final = ("probe", "probe.link")
 
 
@@ -133,7 +135,18 @@ class DiskDestination:
                     raise DestinationUnavailable(
                         f"The destination's directory can't be made or used ({exc.strerror})."
                     ) from exc
+                with system_faults("be written"):
+                    self._tidy()
                 self._made = True
+
+    def _tidy(self) -> None:
+        """Remove what a power cut has left of ours: links to published files, steps, copies that nobody goes on with."""
+        with self._folders.private() as private, os.scandir(private) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if status.st_nlink > 1 or time.time() - status.st_mtime > _ABANDONED_S:
+                    with suppress(FileNotFoundError):
+                        os.unlink(entry.name, dir_fd=private)
 
     def _check(self) -> None:
         self._make_root()

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from crc32c import crc32c
 
@@ -81,7 +81,11 @@ class DiskSession:
         await run_to_end(self._executor, self._begin, saved)
 
     async def append(self, pieces: AsyncIterator[memoryview]) -> int:
-        """Write the pieces at the end of the part."""
+        """Write the pieces at the end of the part; of a file that is published already there are none."""
+        if self._published is not None:
+            async for _ in pieces:
+                pass
+            return self._committed
         fd = await run_or_undo(self._executor, os.close, self._open_part)
         try:
             async for piece in pieces:
@@ -174,7 +178,7 @@ class DiskSession:
 
     def _finish(self, digests: Digests) -> StoredFile:
         if self._committed != self._target.size or self._crc32c != digests.crc32c:
-            raise DigestMismatch("The destination holds other bytes than were received. Nothing was published.")
+            self._refuse()
         if self._published is None:
             self._make_durable()
         with (
@@ -190,6 +194,15 @@ class DiskSession:
                 os.unlink(self._part, dir_fd=private)
         stored_id = f"{self._target.folder}/{name}" if self._target.folder else name
         return StoredFile(id=stored_id, name=name, size=self._committed, crc32c=self._crc32c)
+
+    def _refuse(self) -> NoReturn:
+        if self._published is None:
+            raise DigestMismatch("The destination holds other bytes than were received. Nothing was published.")
+        # What `begin` found is another file that got our inode's number: ours was published and removed, or lost.
+        self._published = None
+        with system_faults("be written"), self._folders.private() as private:
+            self._start_over(private)
+        raise DestinationUnavailable("The copy under way was lost at the destination and starts over.")
 
     def _make_durable(self) -> None:
         fd = self._open_part()
