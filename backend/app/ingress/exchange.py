@@ -77,7 +77,7 @@ class Exchange:
         except ClientGone:
             self._connection.give_up(self)
         except Exception as exc:  # noqa: BLE001 - logged, and the client gets its answer
-            if not self.disconnected:
+            if not self.disconnected and not isinstance(exc, ForebayError):
                 _log.exception("Exception in ASGI application, request %s", self.request_id)
             await self._answer_failure(exc)
         else:

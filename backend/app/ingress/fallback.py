@@ -53,7 +53,7 @@ class ReceivedBody(BodyBase):
         self._raise_failure()
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._pace.patience_s()) as self._patience:
+            async with asyncio.timeout(self._config.body_idle_s) as self._patience:
                 event = await self._receive()
         except TimeoutError:
             self._raise_failure()

@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from uvloop.loop import SSLProtocol  # type: ignore[attr-defined]  # not in its stubs
@@ -146,36 +147,47 @@ class Listener:
         task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, sock: socket.socket) -> None:
-        http = self._make_http()
-        wire = Wire(http, sock, self._engine.scratch, on_lost=self._lost, tls=self._tls is not None)
         try:
             if self._tls is None:
+                wire = Wire(self._make_http(), sock, self._engine.scratch, on_lost=partial(self._lost, sock), tls=False)
                 await self._loop.connect_accepted_socket(lambda: wire, sock)
-                return
-            shaken = self._loop.create_future()
-            shaken.add_done_callback(lambda outcome: self._handshake_over(outcome, sock))
-            config = self._engine.config
-            # What `connect_accepted_socket(ssl=…)` does inside, but returning the transport under TLS (see `Wire`).
-            layer = SSLProtocol(
-                self._loop,
-                wire,
-                self._tls,
-                shaken,
-                server_side=True,
-                ssl_handshake_timeout=config.header_timeout_s,
-                ssl_shutdown_timeout=config.linger_s,
-            )
-            wire.raw, _ = await self._loop.connect_accepted_socket(lambda: layer, sock)
-        except OSError:  # reset before it was ours
+            else:
+                await self._connect_tls(sock, self._tls)
+        except OSError:  # reset before it was ours, or no descriptor for the duplicate
             sock.close()
             self._lost(sock)
 
-    def _handshake_over(self, outcome: asyncio.Future[None], sock: socket.socket) -> None:
+    async def _connect_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        # The transport under TLS closes its descriptor before the wire learns of the end, so the wire has a duplicate.
+        own = sock.dup()
+        wire = Wire(self._make_http(), own, self._engine.scratch, on_lost=partial(self._lost, sock, own), tls=True)
+        shaken = self._loop.create_future()
+        shaken.add_done_callback(lambda outcome: self._handshake_over(outcome, sock, own))
+        config = self._engine.config
+        # What `connect_accepted_socket(ssl=…)` does inside, but returning the transport under TLS (see `Wire`).
+        layer = SSLProtocol(
+            self._loop,
+            wire,
+            context,
+            shaken,
+            server_side=True,
+            ssl_handshake_timeout=config.header_timeout_s,
+            ssl_shutdown_timeout=config.linger_s,
+        )
+        try:
+            wire.raw, _ = await self._loop.connect_accepted_socket(lambda: layer, sock)
+        except OSError:
+            own.close()
+            raise
+
+    def _handshake_over(self, outcome: asyncio.Future[None], sock: socket.socket, own: socket.socket) -> None:
         if outcome.cancelled() or outcome.exception() is not None:
             self._engine.config.observer.request_refused("tls-handshake")
-            self._lost(sock)
+            self._lost(sock, own)
 
-    def _lost(self, sock: socket.socket) -> None:
+    def _lost(self, sock: socket.socket, own: socket.socket | None = None) -> None:
+        if own is not None:
+            own.close()
         if sock in self._live:
             self._live.discard(sock)
             self._engine.config.observer.connection_closed(tls=self._tls is not None)

@@ -57,6 +57,7 @@ __all__ = ["HttpProtocol", "refusal"]
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=@-]{8,128}")
 _INBOX_HIGH_WATER_BYTES: Final = 64 * 1024
 _HANGUP_AGAIN_S: Final = 0.1
+_CHUNKED_END: Final = b"\r\n\r\n"
 
 
 class Phase(Enum):
@@ -423,11 +424,19 @@ class HttpProtocol(HttpToolsProtocol):
             self._client_left(exchange)
 
     def _rest_may_be_here(self, exchange: Exchange) -> bool:
+        """Whether what has come and is unread may complete the body."""
         if exchange.inbound.complete:
             return False
-        here = _readable_bytes(self.wire.sock) + self.wire.held_bytes() + exchange.inbound.held_bytes
+        in_kernel = _readable_bytes(self.wire.sock)
         owed = exchange.inbound.remaining
-        return here > 0 if owed is None else here >= owed
+        if owed is not None:
+            return in_kernel + self.wire.held_bytes() + exchange.inbound.held_bytes >= owed
+        if self.wire.tls or in_kernel > SCRATCH_BYTES:
+            return in_kernel > SCRATCH_BYTES
+        unread = bytes(self._inbox[-len(_CHUNKED_END) :])
+        if in_kernel:
+            unread += self.wire.sock.recv(in_kernel, socket.MSG_PEEK)
+        return unread.endswith(_CHUNKED_END)
 
     @staticmethod
     def _client_left(exchange: Exchange) -> None:

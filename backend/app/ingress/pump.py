@@ -18,6 +18,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Final
 
 from app.core.body import SlabSink
@@ -29,8 +30,17 @@ from app.ingress.socket_body import SocketBody
 
 __all__ = ["PumpedBody"]
 
-BURST_BYTES: Final = 8 * 1024 * 1024
+SHARED_BURST_BYTES: Final = 8 * 1024 * 1024
+BURST_BYTES: Final = 64 * 1024 * 1024
 LOW_WATER_BYTES: Final = 64 * 1024
+
+
+class _Ending(Enum):
+    """Why a burst was over."""
+
+    DRY = auto()  # the socket has nothing more
+    BOUND = auto()  # it may have more, but others want the thread; or the body is whole
+    STREAM = auto()  # the peer ended the stream before the body was whole
 
 
 class PumpedBody(SocketBody):
@@ -47,51 +57,52 @@ class PumpedBody(SocketBody):
 
     async def _move_all(self, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:
         try:
+            ending = _Ending.BOUND if self._early else _Ending.DRY
             while self._remaining:
                 waited_s = 0.0
-                if not self._early:
+                if ending is _Ending.DRY:
                     # Bytes below the mark make no event; the read after the longest wait finds them, or nothing.
                     self._set_low_water(min(self._remaining, LOW_WATER_BYTES))
                     waited_s = await self._readable()
                 with self._read_with(await lease()) as slab:
-                    moved = await self._burst(slab, on_slab)
+                    moved, ending = await self._burst(slab, on_slab)
                 if self._remaining and not self._pace.timely(waited_s, moved):
                     raise RequestTimedOut
         finally:
             self._set_low_water(1)
 
-    async def _burst(self, slab: memoryview, on_slab: SlabSink) -> int:
+    async def _burst(self, slab: memoryview, on_slab: SlabSink) -> tuple[int, _Ending]:
         before = self._remaining
         try:
-            ended = await self._engine.workers.run(lambda: self._move(slab, on_slab), on_cancel=self._halt)
+            ending = await self._engine.workers.run(lambda: self._move(slab, on_slab), on_cancel=self._halt)
         finally:
             moved = before - self._remaining
             self._config.observer.bytes_received(moved)
         if self._remaining:
             self._raise_failure()
-            if ended:
+            if ending is _Ending.STREAM:
                 raise ClientGone
-        return moved
+        return moved, ending
 
     def _halt(self) -> None:
         self._stop = True
 
-    def _move(self, slab: memoryview, on_slab: SlabSink) -> bool:
-        """One burst, in a worker thread; whether the peer ended the stream before the body was whole."""
-        bound = self._remaining - BURST_BYTES
+    def _move(self, slab: memoryview, on_slab: SlabSink) -> _Ending:
+        """One burst, in a worker thread."""
+        start = self._remaining
         while self._remaining and not self._stop:
-            filled, ended, dry = self._fill(slab)
+            filled, ending = self._fill(slab)
             if filled:
                 with slab[:filled] as piece:
                     on_slab(piece)
-            if ended or dry:
-                return ended
-            if self._remaining <= bound or self._engine.workers.crowded:
+            if ending is not _Ending.BOUND:
+                return ending
+            if start - self._remaining >= (SHARED_BURST_BYTES if self._engine.workers.crowded else BURST_BYTES):
                 break
-        return False
+        return _Ending.BOUND
 
-    def _fill(self, slab: memoryview) -> tuple[int, bool, bool]:
-        """Read until slab or body is full or the socket is empty: bytes, whether the stream ended, whether it is empty."""
+    def _fill(self, slab: memoryview) -> tuple[int, _Ending]:
+        """Read until slab or body is full or the socket is empty."""
         size = len(slab)
         filled = min(size, len(self._early))
         if filled:
@@ -102,14 +113,14 @@ class PumpedBody(SocketBody):
             try:
                 count = os.readv(self._descriptor, [slab[filled : min(size, filled + self._remaining)]])
             except BlockingIOError:
-                return filled, False, True
+                return filled, _Ending.DRY
             except OSError:  # reset by the peer, or shut down by `Wire.abort`
                 count = 0
             if not count:
-                return filled, True, True
+                return filled, _Ending.STREAM
             filled += count
             self._remaining -= count
-        return filled, False, False
+        return filled, _Ending.BOUND
 
     def _set_low_water(self, mark: int) -> None:
         if mark != self._low_water:

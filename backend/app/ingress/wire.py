@@ -59,7 +59,7 @@ class Wire(asyncio.BufferedProtocol):
         sock: socket.socket,
         scratch: memoryview,
         *,
-        on_lost: Callable[[socket.socket], None],
+        on_lost: Callable[[], None],
         tls: bool,
     ) -> None:
         self.http = http
@@ -86,7 +86,7 @@ class Wire(asyncio.BufferedProtocol):
         if self.intake is not None:
             self.intake.changed.set()
         self.http.connection_lost(exc)
-        self._on_lost(self.sock)
+        self._on_lost()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Where the next bytes go; never empty."""

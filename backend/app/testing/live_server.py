@@ -7,19 +7,32 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, Self, TypeVar
 
 import uvloop
 
 from app.ingress import IngressConfig, IngressServer, make_server
 from app.services.chunk_buffer_pool import ChunkBufferPool
 
-__all__ = ["Answer", "CountingObserver", "LiveServer", "RawClient", "read_answer"]
+__all__ = ["Answer", "CountingObserver", "LiveServer", "RawClient", "read_answer", "reply"]
 
 T = TypeVar("T")
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Asgi = Callable[[Event, Receive, Send], Awaitable[None]]
+
+
+async def reply(send: Send, status: int = 200, body: bytes = b"", *, close: bool = False) -> None:
+    """A whole answer."""
+    headers = [(b"content-length", b"%d" % len(body))]
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class CountingObserver:
@@ -70,14 +83,14 @@ class LiveServer:
         client_context: ssl.SSLContext | None = None,
         before_drain: Callable[[], Awaitable[None]] | None = None,
         trusted_proxies: tuple[str, ...] = (),
-        **limits: Any,
+        **limits: float,
     ) -> None:
         """Decide what runs; `limits` are fields of IngressConfig."""
         self._app = app
         self.pool = ChunkBufferPool(slab_bytes, slabs, timeout_s=pool_timeout_s)
         self.observer = CountingObserver()
         limits.setdefault("linger_s", 1.0)
-        self.config = IngressConfig(pool=self.pool, observer=self.observer, **limits)
+        self.config = replace(IngressConfig(pool=self.pool, observer=self.observer), **limits)  # type: ignore[arg-type]
         self._certificate = certificate or (None, None)
         self._client_context = client_context
         self._before_drain = (before_drain,) if before_drain else ()
@@ -89,7 +102,7 @@ class LiveServer:
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="live-server")
 
-    async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _asgi(self, scope: Event, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
@@ -124,7 +137,7 @@ class LiveServer:
                 raise
             self._started.set_exception(exc)
 
-    def __enter__(self) -> LiveServer:
+    def __enter__(self) -> Self:
         """Start and listen."""
         self._thread.start()
         self._started.result(10)
@@ -156,7 +169,7 @@ class LiveServer:
 
         async def until() -> None:
             async with asyncio.timeout(timeout_s):
-                while not condition():
+                while not condition():  # noqa: ASYNC110 - a condition of the server's insides has no event
                     await asyncio.sleep(0.005)
 
         self.call(until(), timeout_s + 5)
