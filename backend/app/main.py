@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import stamina
 import structlog
 import uvloop
 from fastapi import FastAPI
@@ -178,6 +179,7 @@ def build(settings: Settings) -> Server:
     Raises:
         SettingsError: a destination's URL can't be used.
     """
+    stamina.instrumentation.set_on_retry_hooks([])  # retries are logged and counted where they happen
     metrics = Metrics()
     lag = LoopLag(on_sample=metrics.loop_lag)
     memory = MemoryMonitor(settings.max_memory_percent, settings.pressure_percent)

@@ -20,6 +20,7 @@ from app.services.identity import Principal
 __all__ = ["COOKIE", "Operator", "User", "bearer_of", "check_origin", "client_address"]
 
 COOKIE = "forebay_session"
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -74,13 +75,25 @@ def _is_loopback_host(field: str) -> bool:
         return False
 
 
+def _check_local(request: Request) -> None:
+    """Where no token is needed, make sure that the caller really is on this machine and not behind a proxy on it.
+
+    Raises:
+        Forbidden: the request came by another name, or was forwarded.
+    """
+    if not _is_loopback_host(request.headers.get("host", "")):
+        raise Forbidden("Without tokens this server is reached by a loopback name only.")
+    if any(name in request.headers for name in _FORWARDED):
+        raise Forbidden("Behind a proxy this server needs tokens: `forebay-server token create USER`.")
+
+
 async def _user(request: Request, context: Ctx) -> Principal:
     token = bearer_of(request)
     if token is None:
         token = request.cookies.get(COOKIE)
         check_origin(request, context)
-        if token is None and await context.identity.open_to_local() and not _is_loopback_host(request.headers["host"]):
-            raise Forbidden("Without tokens this server is reached by a loopback name only.")
+        if token is None and await context.identity.open_to_local():
+            _check_local(request)
     return await context.identity.of(token, client_address(request))
 
 

@@ -89,7 +89,12 @@ async def limits(context: Ctx, operator: Operator) -> LimitsView:
     )
 
 
-@router.delete("/uploads/{upload_id}", status_code=204, response_class=Response, responses=answers(NotFound, StateConflict, DatabaseUnavailable))
+@router.delete(
+    "/uploads/{upload_id}",
+    status_code=204,
+    response_class=Response,
+    responses=answers(NotFound, StateConflict, DatabaseUnavailable),
+)
 async def cancel_any(context: Ctx, operator: Operator, upload_id: str) -> None:
     """Cancel anybody's upload."""
     del operator

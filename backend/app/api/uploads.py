@@ -27,6 +27,7 @@ from app.core.errors import (
     OutOfSpace,
     StateConflict,
     UserQuotaExceeded,
+    VerificationPending,
 )
 from app.core.upload import Completion, NameConflictPolicy, UploadState
 from app.protocols.digest import parse_digest
@@ -160,10 +161,12 @@ def _position(cursor: str | None) -> tuple[float, str] | None:
     return float(match[1]), match[2]
 
 
-@router.get("/{upload_id}", responses=answers(NotFound, DatabaseUnavailable))
+@router.get("/{upload_id}", responses=answers(NotFound, DatabaseUnavailable, VerificationPending))
 async def get_upload(context: Ctx, user: User, upload_id: str) -> UploadView:
     """How far it is, what is missing, and where it went."""
-    return upload_view(context, await context.uploads.find(upload_id, user.user))
+    live = await context.uploads.find(upload_id, user.user)
+    await live.settled()
+    return upload_view(context, live)
 
 
 @router.post(
@@ -183,7 +186,12 @@ async def complete_upload(
     return upload_view(context, await context.uploads.complete(live, declared))
 
 
-@router.delete("/{upload_id}", status_code=204, response_class=Response, responses=answers(NotFound, StateConflict, DatabaseUnavailable))
+@router.delete(
+    "/{upload_id}",
+    status_code=204,
+    response_class=Response,
+    responses=answers(NotFound, StateConflict, DatabaseUnavailable),
+)
 async def cancel_upload(context: Ctx, user: User, upload_id: str) -> None:
     """Cancel it: nothing of it is kept. A completed upload stays."""
     await context.uploads.cancel(await context.uploads.find(upload_id, user.user))

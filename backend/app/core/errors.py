@@ -24,7 +24,7 @@ ForebayError
 │   ├── AdmissionRefused
 │   │   └── MemoryPressure · LimitReached · MemoryUnknown
 │   ├── StagingUnavailable (SyncFailed) · DatabaseUnavailable · DestinationUnavailable
-│   └── ChunkFailed · PoolExhausted · ShuttingDown
+│   └── ChunkFailed · PoolExhausted · ShuttingDown · VerificationPending
 ├── OutOfSpace 507
 │   └── UserQuotaExceeded
 └── ClientGone (never answered: nobody is there)
@@ -86,6 +86,7 @@ __all__ = [
     "Unavailable",
     "UnsupportedTransferCoding",
     "UserQuotaExceeded",
+    "VerificationPending",
 ]
 
 
@@ -375,6 +376,12 @@ class ShuttingDown(Unavailable):
     """The server is stopping. What was acknowledged is kept; go on when it is back."""
 
     code, title = "shutting-down", "Server is stopping"
+
+
+class VerificationPending(Unavailable):
+    """After a power failure the server is looking at what survived of this upload. Ask again shortly."""
+
+    code, title = "verification-pending", "Being verified"
 
 
 class OutOfSpace(ForebayError):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.crc import crc32c_combine
+from app.core.errors import VerificationPending
 from app.core.ranges import ByteRange, RangeSet
 from app.core.upload import Chunk, Extent, Upload, UploadState
 from app.destinations.port import TransferSession
@@ -25,6 +26,9 @@ from app.services.prefix_digest import PrefixDigest
 from app.services.progress import RateWindow
 
 __all__ = ["LiveUpload", "Receiver", "TransferProblem"]
+
+
+_VERIFICATION_WAIT_S = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -176,6 +180,18 @@ class LiveUpload:
         if self._turn is None:
             self._turn = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._turn)
+
+    async def settled(self) -> None:
+        """Return when what is recorded can be believed (at once, but after a power cut).
+
+        Raises:
+            VerificationPending: it takes longer than a request should wait.
+        """
+        try:
+            async with asyncio.timeout(_VERIFICATION_WAIT_S):
+                await self.verified.wait()
+        except TimeoutError as exc:
+            raise VerificationPending from exc
 
     async def stop_receiving(self, error: Any) -> None:  # noqa: ANN401 - a factory of errors, one per receiver
         """End every connection that sends to this upload and wait until none touches staging any more."""

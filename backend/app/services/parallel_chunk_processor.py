@@ -123,7 +123,7 @@ class ParallelChunkProcessor:
         self._check_length(chunk, body)
         async with AsyncExitStack() as held:
             async with abandoned_when_gone(body):
-                await live.verified.wait()
+                await live.settled()
                 if live.extents_in_doubt:
                     live.know(await self._repository.extents(live.row.id))
                 self._check_state(live, chunk)
@@ -133,7 +133,6 @@ class ParallelChunkProcessor:
                 if live.room_released:
                     await self._staging.regain_room(live.row.id)
                     live.room_released = False
-                await self._take_over(live, number)
             await self._receive(live, chunk, body, declared)
         await self._on_recorded(live)
         if self._mode is Mode.SEQUENTIAL:
@@ -166,13 +165,13 @@ class ParallelChunkProcessor:
             next_chunk=expected,
         )
 
-    async def _take_over(self, live: LiveUpload, number: int) -> None:
-        while (older := live.receivers.get(number)) is not None:
+    async def _receive(self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest) -> None:
+        while (older := live.receivers.get(chunk.number)) is not None:
             older.interruption.interrupt(Superseded())
             await older.ended.wait()
-
-    async def _receive(self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest) -> None:
-        self._check_state(live, chunk)  # it may have been cancelled while we waited
+        # Things may have changed while we waited; from here to the registration nothing does.
+        self._check_state(live, chunk)
+        self._check_order(live, chunk)
         receiver = Receiver()
         live.receivers[chunk.number] = receiver
         repeat = live.is_recorded(chunk)
@@ -220,7 +219,9 @@ class ParallelChunkProcessor:
 
     @staticmethod
     def _compare(live: LiveUpload, chunk: Chunk, extent: Extent) -> None:
-        if live.is_recorded(chunk) and live.recorded_crc32c(chunk) != extent.crc32c:
+        if not live.is_recorded(chunk):
+            raise StateConflict("What was recorded of this chunk was lost meanwhile. Send it again.")
+        if live.recorded_crc32c(chunk) != extent.crc32c:
             raise ChunkConflict(chunk=chunk.number)
 
     async def _record(self, live: LiveUpload, chunk: Chunk, extent: Extent) -> None:

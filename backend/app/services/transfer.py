@@ -89,6 +89,7 @@ class TransferEngine:
         self._on_lost = on_lost
         self._metrics = metrics
         self._group: asyncio.TaskGroup | None = None
+        self._takes_over: dict[str, bool] = {}
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Tasks belong to `group` from now on."""
@@ -164,7 +165,7 @@ class TransferEngine:
     async def _advance(self, live: LiveUpload) -> None:
         destination = self._destinations[live.row.destination]
         try:
-            if self._linkable(live, destination):
+            if await self._linkable(live, destination):
                 pieces = self._reader.pieces(live, send_from=live.row.size, stall_s=0)
                 async with aclosing(pieces):
                     async for _ in pieces:
@@ -177,12 +178,16 @@ class TransferEngine:
         if live.row.state is UploadState.TRANSFERRING and live.digest.position == live.row.size:
             await unbroken(self._publish(live, destination))
 
-    def _linkable(self, live: LiveUpload, destination: Destination) -> bool:
-        return (
-            isinstance(self._staging, Linkable)
-            and isinstance(destination, TakesOver)
-            and destination.can_take_over(self._staging.path(live.row.id))
-        )
+    async def _linkable(self, live: LiveUpload, destination: Destination) -> bool:
+        """Whether the destination can take the staged file itself; the same for all of a destination's uploads."""
+        name = live.row.destination
+        if name not in self._takes_over:
+            self._takes_over[name] = (
+                isinstance(self._staging, Linkable)
+                and isinstance(destination, TakesOver)
+                and await asyncio.to_thread(destination.can_take_over, self._staging.path(live.row.id))
+            )
+        return self._takes_over[name]
 
     async def _send(self, live: LiveUpload, destination: Destination) -> None:
         if live.session is None:
@@ -239,7 +244,11 @@ class TransferEngine:
         await self._on_ended(live)
 
     async def _store(self, live: LiveUpload, destination: Destination, digests: Digests) -> StoredFile:
-        if isinstance(self._staging, Linkable) and isinstance(destination, TakesOver) and live.session is None:
+        if (
+            await self._linkable(live, destination)
+            and isinstance(self._staging, Linkable)
+            and isinstance(destination, TakesOver)
+        ):
             return await destination.take_over(target_of(live.row), self._staging.path(live.row.id), digests)
         if live.session is None:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)

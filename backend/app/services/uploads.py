@@ -293,6 +293,7 @@ class Uploads:
             StateConflict: it was cancelled or has expired.
             DigestMismatch: the file is not what was declared.
         """
+        await live.settled()
         if not live.row.ended:
             await unbroken(self._finish_receiving(live, declared))
         while not live.row.ended and live.row.state is not UploadState.RECEIVING:
