@@ -45,11 +45,15 @@ class Request:
 
 
 class Upstream:
-    """An HTTP/1.1 server that notes what arrives and when; `/events` sends one event for each `more`."""
+    """An HTTP/1.1 server that notes what arrives and when.
+
+    `/events` sends one event for each `more`; `/refuse` answers without reading the body, and closes when that was `seen`.
+    """
 
     def __init__(self) -> None:
         self.requests: asyncio.Queue[Request] = asyncio.Queue()
         self.more: asyncio.Queue[bytes] = asyncio.Queue()
+        self.seen = asyncio.Event()
         self.port = 0
         self._connections = 0
         self._serving: set[asyncio.Task[None]] = set()
@@ -94,11 +98,11 @@ class Upstream:
         await self.requests.put(request)
         if target == "/refuse":
             writer.write(b"HTTP/1.1 507 No\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull")
-            writer.write_eof()
-            while await reader.read(65_536):  # as Forebay does: closing at once would reset the connection
-                pass
+            await self.seen.wait()  # closing at once would reset the connection; nothing of the body is read
             return False
         await self._read_body(request, reader)
+        if target == "/die":
+            return False
         if target == "/events":
             await self._stream(writer)
             return False
@@ -338,18 +342,27 @@ async def test_connections_to_the_server_are_kept(proxy: Proxy, upstream: Upstre
         assert requests[0].all("connection") in ([], ["keep-alive"])
 
 
-async def test_a_refusal_reaches_the_client_before_its_body_is_sent(proxy: Proxy, upstream: Upstream) -> None:
-    """Hardly anything of 64 MiB has been sent when the answer is there."""
+async def test_a_refusal_reaches_the_client_while_it_sends_its_body(proxy: Proxy, upstream: Upstream) -> None:
+    """The server reads none of 64 MiB, so most of it is still unsent when the answer is there."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        for _ in range(64):
+            writer.write(bytes(MIB))
+            await writer.drain()
+
     async with proxy.connection() as (reader, writer):
-        writer.write(head("PUT", "/refuse", f"Content-Length: {64 * MIB}") + bytes(65_536))
+        writer.write(head("PUT", "/refuse", f"Content-Length: {64 * MIB}"))
+        sending = asyncio.create_task(send(writer))
         assert await answer(reader) == (507, b"full")
+        assert not sending.done()
+        upstream.seen.set()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
-async def test_a_chunk_is_not_sent_twice_when_the_server_dies_over_it(upstream: Upstream, proxy: Proxy) -> None:
+async def test_a_chunk_is_not_sent_twice_when_the_server_dies_over_it(proxy: Proxy, upstream: Upstream) -> None:
     """The client hears of it and decides; a proxy that repeats could not know what was recorded."""
     async with proxy.connection() as (reader, writer):
-        writer.write(head("PUT", "/refuse", "Content-Length: 3") + b"abc")
-        await upstream.next()
-        status, _ = await answer(reader)
-        assert status in {502, 507}
-        assert upstream.requests.empty()
+        writer.write(head("PUT", "/die", "Content-Length: 3") + b"abc")
+        assert (await answer(reader))[0] == 502
+        assert upstream.requests.qsize() == 1
