@@ -42,15 +42,14 @@ class Meter:
         self._received = 0
         self._stored = 0
         self.retries = 0
-        self.resumed: int | None = None
+        self.resumed = 0
 
-    def started(self, info: UploadInfo) -> None:
-        """The server knows the upload; what it has already counts as resumed, once."""
+    def started(self, info: UploadInfo, *, resumed: int) -> None:
+        """The server knows the upload, and had so many bytes of it before this run."""
         self._info = info
-        if self.resumed is None:
-            self.resumed = info.bytes_received
+        self.resumed = resumed
         if self._progress is not None:
-            self._progress(Started(self._path, info.id, self._size, info.bytes_received, info.mode))
+            self._progress(Started(self._path, info.id, self._size, resumed, info.mode))
 
     def asked(self, info: UploadInfo) -> None:
         """The server said where it stands; nothing is in flight."""

@@ -147,17 +147,22 @@ class UploadRun:
         if info is None or info.size != self._source.size or info.state in ENDED_STATES - {_COMPLETED}:
             self._forget()
             return None
-        self._adopt(info)
+        self._adopt(info, resumed=info.bytes_received)
         return info
 
     async def _begin(self) -> UploadInfo:
         if self._source.size <= SINGLE_REQUEST_BYTES:
             with suppress(TooLarge):  # a server that cuts finer than that gets chunks
-                return await self._with_key(self._send_whole)
-        return await self._with_key(self._create)
+                return await self._with_key(self._send_whole, resumes=False)
+        return await self._with_key(self._create, resumes=True)
 
-    async def _with_key(self, send: Callable[[str], Awaitable[UploadInfo]]) -> UploadInfo:
-        """Create with the remembered key, or with a new one where that is used up."""
+    async def _with_key(self, send: Callable[[str], Awaitable[UploadInfo]], *, resumes: bool) -> UploadInfo:
+        """Create with the remembered key, or with a new one where that is used up.
+
+        Args:
+            send: creates, given the key.
+            resumes: what the server has after that was there before this run.
+        """
         remembered = self._place.load() if self._place is not None else None
         key = str(uuid.uuid4())
         if remembered is not None and remembered.upload_id is None:
@@ -165,9 +170,9 @@ class UploadRun:
                 if remembered.fingerprint == self._source.fingerprint:
                     info = await send(remembered.idempotency_key)
                     if info.state not in ENDED_STATES - {_COMPLETED}:
-                        return self._adopted(info, remembered.idempotency_key)
+                        return self._adopted(info, remembered.idempotency_key, resumes=resumes)
         self._remember(Remembered(key, self._source.fingerprint))
-        return self._adopted(await send(key), key)
+        return self._adopted(await send(key), key, resumes=resumes)
 
     async def _create(self, key: str) -> UploadInfo:
         target = self._target
@@ -210,12 +215,12 @@ class UploadRun:
                 return UploadInfo.from_json(answer or {})
         raise AssertionError("stamina ends with an attempt's result or error")
 
-    def _adopted(self, info: UploadInfo, key: str) -> UploadInfo:
+    def _adopted(self, info: UploadInfo, key: str, *, resumes: bool) -> UploadInfo:
         self._remember(Remembered(key, self._source.fingerprint, info.id))
-        self._adopt(info)
+        self._adopt(info, resumed=info.bytes_received if resumes else 0)
         return info
 
-    def _adopt(self, info: UploadInfo) -> None:
+    def _adopt(self, info: UploadInfo, *, resumed: int) -> None:
         """This is the upload we work on: its grid is ours."""
         if info.size != self._source.size:
             raise UnexpectedAnswer(f"The server expects {info.size} bytes of a file of {self._source.size}.")
@@ -223,7 +228,7 @@ class UploadRun:
             self._chunk_size = max(1, info.chunk_size)
             self._crcs.clear()
         self._info = info
-        self._meter.started(info)
+        self._meter.started(info, resumed=resumed)
 
     # -- sending and following -----------------------------------------------------------------------------------
 
@@ -334,7 +339,7 @@ class UploadRun:
             path=self._source.path,
             stored=stored,
             crc32c=crc32c,
-            resumed_bytes=self._meter.resumed or 0,
+            resumed_bytes=self._meter.resumed,
             retries=self._meter.retries,
             elapsed_s=time.monotonic() - self._started_at,
         )

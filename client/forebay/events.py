@@ -98,4 +98,4 @@ class Completed:
 
 UploadEvent = Waiting | Started | Progress | Retrying | Adapted | Completed
 ProgressCallback = Callable[[UploadEvent], None]
-"""Called on the event loop's thread: returns at once, never blocks."""
+"""Called on the event loop's thread: returns at once, never blocks. What it raises ends the upload, which can be resumed."""

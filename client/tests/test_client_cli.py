@@ -55,7 +55,7 @@ async def test_upload_succeeds_with_one_line(fake: FakeForebay, state_dir: Path,
     code, out, err = await run(fake, "upload", path, "--folder", "in/box", "--name", "other.bin", "--parallel", 2)
     assert code == 0
     assert out.count("\n") == 1
-    assert "default/other.bin" in out
+    assert "default:other.bin" in out
     assert "verified" in out
     assert ESCAPE not in out + err
     upload = fake.uploads["u0"]
@@ -158,6 +158,30 @@ async def test_a_signal_leaves_a_resumable_upload_and_says_so(
     fake._faults.clear()
     assert (await run(fake, "upload", path))[0] == 0
     assert fake.repeats == []
+
+
+async def test_a_report_that_nobody_reads_does_not_stop_the_upload(
+    fake: FakeForebay, state_dir: Path, make_file: MakeFile
+) -> None:
+    """`forebay upload --json FILE | head -1`."""
+    path = make_file(BIG)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "forebay",
+        "upload",
+        "--json",
+        str(path),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "FOREBAY_SERVER": fake.url},
+    )
+    os.close(writing)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert fake.uploads["u0"].content == path.read_bytes()
 
 
 async def test_a_server_that_is_not_there_is_one_line_with_a_cure(

@@ -73,7 +73,7 @@ async def test_a_small_file_takes_one_request(
     result = await client.upload(path)
     assert fake.requests == ["PUT /api/v1/files/data.bin"]
     assert only(fake).content == path.read_bytes()
-    assert result.stored.size == size
+    assert (result.stored.size, result.resumed_bytes) == (size, 0)
 
 
 async def test_a_small_file_goes_as_chunks_where_the_server_cuts_finer(

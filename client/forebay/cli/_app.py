@@ -16,7 +16,7 @@ from rich.text import Text
 
 from forebay._client import AsyncClient
 from forebay._retry import RetryPolicy
-from forebay.cli._report import BarReporter, JsonReporter, PlainReporter, Reporter
+from forebay.cli._report import BarReporter, JsonReporter, PlainReporter, Reporter, write_line
 from forebay.cli._run import FAILURE, advice, clean, run
 from forebay.cli._show import progress_table, status_table, uploads_table
 from forebay.cli._upload import UploadOptions, upload_files
@@ -26,6 +26,7 @@ __all__ = ["main"]
 
 T = TypeVar("T")
 USAGE = 2
+_UNFOLDED = 1000  # cells: what goes into a pipe is not folded
 
 app = typer.Typer(
     name="forebay",
@@ -151,7 +152,7 @@ def _usage(sentence: str) -> NoReturn:
 
 
 def _error(sentence: str) -> None:
-    sys.stderr.write(f"forebay: {clean(sentence)}\n")
+    write_line(sys.stderr, f"forebay: {clean(sentence)}")
 
 
 def _reporter(*, as_json: bool) -> Reporter:
@@ -179,9 +180,10 @@ def _question(
             _error(advice(error))
             return FAILURE
         if as_json:
-            sys.stdout.write(json.dumps(_plain(answer), default=str) + "\n")
+            write_line(sys.stdout, json.dumps(_plain(answer), default=str))
         else:
-            Console().print(show(answer))
+            console = Console()
+            console.print(show(answer), width=None if console.is_terminal else _UNFOLDED)
         return 0
 
     raise typer.Exit(run(work()))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self, TextIO
 
@@ -25,13 +27,14 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from forebay._upload import SINGLE_REQUEST_BYTES
 from forebay.cli._rate import RateWindow
 from forebay.cli._run import advice, clean
 from forebay.errors import ForebayError
 from forebay.events import Adapted, Completed, Progress, Retrying, Started, UploadEvent, Waiting
 from forebay.models import UploadResult
 
-__all__ = ["BarReporter", "JsonReporter", "PlainReporter", "Reporter", "TwoPhaseBar", "duration"]
+__all__ = ["BarReporter", "JsonReporter", "PlainReporter", "Reporter", "TwoPhaseBar", "duration", "write_line"]
 
 _STORED = Style(color="green")
 _RECEIVED = Style(color="cyan")
@@ -70,7 +73,7 @@ def duration(seconds: float) -> str:
 
 def _success(result: UploadResult) -> str:
     stored = result.stored
-    where = "/".join(part for part in (stored.destination, stored.name) if part)
+    where = ":".join(part for part in (stored.destination, stored.name) if part)
     rate = f", {decimal(int(stored.size / result.elapsed_s))}/s" if result.elapsed_s > 1 else ""
     digest = f"sha-256 {stored.sha256}" if stored.sha256 else f"crc32c {result.crc32c:08x}"
     return clean(
@@ -123,16 +126,15 @@ class JsonReporter:
         self._line("interrupted", signal=number.name, detail="Run the same command again: it goes on where it stopped.")
 
     def _line(self, event: str, **members: Any) -> None:  # noqa: ANN401 - JSON values
-        self._stream.write(json.dumps({"event": event, **members}, default=str) + "\n")
-        self._stream.flush()
+        write_line(self._stream, json.dumps({"event": event, **members}, default=str))
 
 
 class PlainReporter:
     """Lines without control codes: results on standard output, everything else on standard error."""
 
     def __init__(self, out: Callable[[str], None] | None = None, err: Callable[[str], None] | None = None) -> None:
-        self._out = out or _printer(sys.stdout)
-        self._err = err or _printer(sys.stderr)
+        self._out = out or partial(write_line, sys.stdout)
+        self._err = err or partial(write_line, sys.stderr)
         self._tenths: dict[Path, int] = {}
         self._troubles: dict[Path, str] = {}
 
@@ -153,7 +155,7 @@ class PlainReporter:
                     self._say(path, f"goes on: {decimal(resumed)} of {decimal(size)} are on the server")
             case Progress(size=size, received=received, stored=stored):
                 tenth = _TENTH * received // size if size else 0
-                if tenth > self._tenths.get(path, 0):
+                if size > SINGLE_REQUEST_BYTES and tenth > self._tenths.get(path, 0):
                     self._tenths[path] = tenth
                     self._say(
                         path,
@@ -181,13 +183,19 @@ class PlainReporter:
         self._err(f"{clean(str(path))}: {clean(text)}")
 
 
-def _printer(stream: TextIO) -> Callable[[str], None]:
-    def write(line: str) -> None:
-        encoding = stream.encoding or "utf-8"
+def write_line(stream: TextIO, line: str) -> None:
+    """Write a line in the stream's encoding, at once.
+
+    When nobody reads any more (`forebay … | head -1`) what follows goes nowhere: the upload matters more than its report.
+    """
+    encoding = stream.encoding or "utf-8"
+    try:
         stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
         stream.flush()
-
-    return write
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def describe(event: Waiting | Retrying | Adapted) -> str:

@@ -18,10 +18,13 @@ _PERCENT = 100
 
 def uploads_table(uploads: Iterable[UploadInfo]) -> Table:
     """One line an upload."""
-    table = Table("id", "file", "state", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id", no_wrap=True, overflow="fold")  # whole, since it is what other commands ask for
+    table.add_column("file", overflow="fold")
+    table.add_column("state")
     for title in ("size", "received", "stored"):
-        table.add_column(title, justify="right")
-    table.add_column("since")
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("since", no_wrap=True)
     for upload in uploads:
         name = "/".join(part for part in (upload.folder, upload.filename) if part)
         state = upload.state if upload.queue_position is None else f"queued ({upload.queue_position})"
