@@ -421,7 +421,11 @@ def serve(settings: Settings) -> int:
         SettingsError: it can't be started with these settings.
     """
     logging = configure_logging(
-        level=settings.log_level, parallel_debug_enabled=settings.debug_logging, file=settings.log_file
+        level=settings.log_level,
+        parallel_debug_enabled=settings.debug_logging,
+        file=settings.log_file,
+        file_bytes=settings.log_file_mb * MIB,
+        file_count=settings.log_file_count,
     )
     try:
         return uvloop.run(_serve(settings))

@@ -28,7 +28,14 @@ def make_api(
     observe: RequestObserver,
 ) -> FastAPI:
     """The application, without the services: `lifespan` puts the Context into `app.state.context`."""
-    app = FastAPI(title="Forebay", version=version, description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="Forebay",
+        version=version,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,  # an address that is not ours is a problem document, not a redirect to what `Host` says
+    )
     problems.install(app)
     for room in (uploads, chunks, files, events, system, session, ops):
         app.include_router(room.router)

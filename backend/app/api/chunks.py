@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
+from pydantic import BeforeValidator
 
 from app.api.auth import User
 from app.api.context import Ctx
@@ -43,6 +45,13 @@ BINARY_BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+
+
+def _decimal(text: object) -> object:
+    """Digits only: `+1`, ` 1`, `1.0` and `1_0` are numbers to Python and mistakes here."""
+    if isinstance(text, str) and re.fullmatch("-?[0-9]+", text) is None:
+        raise ValueError("should be a decimal number")
+    return text
 
 
 def body_of(request: Request) -> RequestBody:
@@ -84,7 +93,7 @@ async def put_chunk(
     user: User,
     request: Request,
     upload_id: str,
-    number: int,
+    number: Annotated[int, BeforeValidator(_decimal)],
     content_digest: Annotated[str | None, Header(description="Of this chunk (RFC 9530): sha-256, crc32c.")] = None,
 ) -> Response:
     """Send chunk `number` (from 0, at `number * chunk_size`); any order, again if in doubt."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.api.auth import User
@@ -14,6 +15,7 @@ from app.api.views import progress_view, upload_view
 from app.core.errors import NotFound
 from app.core.upload import UploadState
 from app.services.events import Subscription
+from app.services.live import LiveUpload
 
 __all__ = ["router"]
 
@@ -22,10 +24,16 @@ router = APIRouter(prefix="/api/v1", tags=["events"])
 _PAUSE_S = 0.25
 
 
+async def _mine(context: Ctx, user: User, upload_id: str) -> LiveUpload:
+    """Found as a dependency: once the stream has begun, a 404 can't be said any more."""
+    return await context.uploads.find(upload_id, user.user)
+
+
 @router.get("/uploads/{upload_id}/events", response_class=EventSourceResponse, responses=answers(NotFound))
-async def upload_events(context: Ctx, user: User, upload_id: str) -> AsyncIterator[ServerSentEvent]:
+async def upload_events(
+    context: Ctx, user: User, upload_id: str, live: Annotated[LiveUpload, Depends(_mine)]
+) -> AsyncIterator[ServerSentEvent]:
     """What happens to one upload: `progress` and `state` while it lasts, `done` at its end, then the stream ends."""
-    live = await context.uploads.find(upload_id, user.user)
     with context.hub.subscribe(upload_id=upload_id) as subscription:
         seen: dict[str, UploadState] = {}
         for event in await _events(context, upload_id, user.user, seen):
