@@ -1,0 +1,76 @@
+"""What several test files share: the whole product, in a thread or as a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.core.settings import load_settings
+from app.main import _already_running, _application, build, ingress_config
+from app.observability.logging import configure_logging
+from app.testing.api_client import ApiClient
+from app.testing.product import Assembly, Product
+from app.testing.server_process import ServerProcess
+
+# Small, so that a test costs what it tests; whatever a test is about, it sets itself.
+_SMALL_PRODUCT = {"buffer_pool_mb": 8, "slab_kb": 256, "min_free_mb": 0, "port": 0}
+_SMALL_PROCESS = {"PARALLEL_UPLOAD_BUFFER_POOL_MB": "8", "PARALLEL_UPLOAD_SLAB_KB": "256"}
+
+
+def _assemble(directory: Path, configure: Callable[[Any], None] | None, fields: dict[str, object]) -> Assembly:
+    """What `app.main` runs, described; `configure` may exchange parts before anything is open."""
+    given = {"data_dir": directory / "var", **_SMALL_PRODUCT, **fields}
+    server = build(load_settings(env_file=None, environ={}, **given))
+    if configure is not None:
+        configure(server)
+    return Assembly(
+        application=_application(server, _already_running),
+        ingress=ingress_config(server),
+        running=server.running,
+        before_drain=[server.before_drain],
+        server=server,
+        data_dir=server.settings.data_dir,
+    )
+
+
+@pytest.fixture
+def start_product(tmp_path: Path) -> Iterator[Callable[..., Product]]:
+    """`start_product(directory=…, configure=…, **settings)`: the product in a thread, by setting field names."""
+    with ExitStack() as running:
+        log = running.enter_context((tmp_path / "server.log").open("w", encoding="utf-8"))
+        running.callback(configure_logging(stream=log).close)
+
+        def start(
+            directory: Path = tmp_path, *, configure: Callable[[Any], None] | None = None, **fields: object
+        ) -> Product:
+            return running.enter_context(Product(_assemble(directory, configure, fields)))
+
+        yield start
+
+
+@pytest.fixture
+def product(start_product: Callable[..., Product]) -> Product:
+    """The product with its defaults, open to this machine as the user `local`."""
+    return start_product()
+
+
+@pytest.fixture
+def api(product: Product) -> Iterator[ApiClient]:
+    """A client of `product`."""
+    with product.client() as client:
+        yield client
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """`start_server(directory=…, prefix=…, **settings)`: the product as a process, by environment names."""
+    with ExitStack() as running:
+
+        def start(directory: Path = tmp_path, *, prefix: tuple[str, ...] = (), **settings: str) -> ServerProcess:
+            return running.enter_context(ServerProcess(directory, {**_SMALL_PROCESS, **settings}, prefix=prefix))
+
+        yield start
