@@ -80,6 +80,23 @@ async def test_a_staged_file_is_taken_over_without_a_copy(disk: DiskDestination,
     assert final.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+async def test_every_folder_on_the_way_is_durable_before_the_name(
+    disk: DiskDestination, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made here or found for the first time, a folder's entry in its parent is synced; then the name in the folder."""
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), fsync(fd)))
+    (disk.root / "found").mkdir()
+    await disk.take_over(target("u1", 12, folder="found/made"), source, NO_DIGESTS)
+    expected = [path.stat().st_ino for path in (disk.root, disk.root / "found", disk.root / "found/made")]
+    assert synced == expected
+    source.unlink()
+    source.write_bytes(b"staged again")
+    await disk.take_over(target("u2", 12, folder="found/made"), source, NO_DIGESTS)
+    assert synced == [*expected, expected[-1]]
+
+
 async def test_taking_over_twice_is_one_file(disk: DiskDestination, source: Path) -> None:
     """A crash between the link and our note of it finds its own name, also a numbered one, also when the first is free now."""
     (disk.root / "report.pdf").write_bytes(b"another's")

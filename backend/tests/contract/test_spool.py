@@ -1,15 +1,18 @@
 """The spool against the staging contract, and what only a spool does."""
 
 import asyncio
+import errno
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from app.core.errors import NotFound, OutOfSpace, StagingUnavailable, UserQuotaExceeded
+from app.core.errors import NotFound, OutOfSpace, StagingUnavailable, SyncFailed, UserQuotaExceeded
 from app.core.upload import KIB, MIB, Extent
+from app.posix import calls
 from app.staging.spool import SpoolStaging
 from app.testing.staging_contract import StagingContract, read, write
 
@@ -93,6 +96,26 @@ async def test_reserved_room_is_allocated_and_the_file_stays_sparse(tmp_path: Pa
         status = spool.path("up").stat()
         assert (status.st_size, status.st_blocks * 512 >= MIB) == (0, True)
         assert (await spool.space()).reserved_bytes == MIB
+
+
+async def test_a_name_is_synced_once_and_data_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory is synced with an upload's first sync, by a durable writer or by `sync`; its bytes with every one."""
+    synced: list[str] = []
+    for call in ("fsync", "fdatasync"):
+        real = getattr(os, call)
+        monkeypatch.setattr(os, call, lambda fd, call=call, real=real: (synced.append(call), real(fd)))
+    async with spool_in(tmp_path / "spool") as spool:
+        for name in ("one", "two"):
+            await spool.reserve(name, "ann", 10)
+        writer = spool.open_writer("one", 0)
+        writer.write(memoryview(b"x"))
+        writer.finish(durable=True)
+        writer.close()
+        assert synced == ["fdatasync", "fsync"]
+        await spool.sync("one")
+        assert synced == ["fdatasync", "fsync", "fdatasync"]
+        await spool.sync("two")
+        assert synced[3:] == ["fdatasync", "fsync"]
 
 
 async def test_released_room_goes_back_to_the_volume(tmp_path: Path) -> None:
@@ -234,3 +257,54 @@ async def test_descriptors_are_not_kept_for_ever(tmp_path: Path) -> None:
         assert [read(spool, f"up{number}", 0, 10) for number in range(50)] == [
             b"%010d" % number for number in range(50)
         ]
+
+
+async def test_a_writer_that_comes_while_room_is_given_back_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are not punched out again: it begins when the holes are made."""
+    punch, waiting = calls.punch_hole, threading.Semaphore(0)
+    order: list[str] = []
+
+    class Watched(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            waiting.release()
+            return super().wait(timeout)
+
+    def slow_punch(fd: int, offset: int, length: int) -> bool:
+        assert waiting.acquire(timeout=10)  # the writer has come, and waits
+        order.append("punched")
+        return punch(fd, offset, length)
+
+    def late() -> None:
+        write(spool, "up", 0, b"x" * 64 * KIB)
+        order.append("written")
+
+    monkeypatch.setattr("app.staging.spool.spool.punch_hole", slow_punch)
+    async with spool_in(tmp_path / "spool") as spool:
+        spool._places._changed = Watched()
+        await spool.reserve("up", "ann", MIB)
+        write(spool, "up", 128 * KIB, b"y")
+        releasing = asyncio.create_task(spool.release_room("up"))
+        while not spool._places._places["up"].quiet:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(late)
+        await releasing
+        assert order == ["punched", "written"]
+        assert read(spool, "up", 0, 64 * KIB) == b"x" * 64 * KIB
+
+
+async def test_write_back_that_cannot_begin_is_a_failed_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk said that it can't keep the bytes: no later sync is believed."""
+
+    def failing(*_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with spool_in(tmp_path / "spool") as spool:
+        await spool.reserve("up", "ann", 10)
+        with monkeypatch.context() as patch:
+            patch.setattr("app.staging.spool.writer.start_writeback", failing)
+            with pytest.raises(SyncFailed):
+                write(spool, "up", 0, b"x")
+        with pytest.raises(SyncFailed):
+            await spool.sync("up")

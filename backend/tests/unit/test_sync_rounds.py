@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,26 +38,39 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-def test_those_who_ask_during_a_sync_share_the_next(pool: ThreadPoolExecutor) -> None:
-    """One runs; ten ask meanwhile; one more sync serves all ten, and none of them is served by the first."""
-    waiting = threading.Semaphore(0)
+class Watched(threading.Condition):
+    """Tells when somebody waits."""
 
-    class Watched(threading.Condition):
-        def wait(self, timeout: float | None = None) -> bool:
-            waiting.release()
-            return super().wait(timeout)
+    def __init__(self) -> None:
+        """Start with nobody waiting."""
+        super().__init__()
+        self.waiting = threading.Semaphore(0)
 
-    rounds, disk = SyncRounds(), Disk()
-    rounds._changed = Watched()
+    def wait(self, timeout: float | None = None) -> bool:
+        """Tell, and wait."""
+        self.waiting.release()
+        return super().wait(timeout)
+
+
+def ten_asking_during_a_sync(pool: ThreadPoolExecutor, rounds: SyncRounds, disk: Disk) -> list[Future[None]]:
+    """One sync has run while ten others asked for one; the next has begun."""
+    rounds._changed = watched = Watched()
     first = pool.submit(rounds.share, disk.sync)
     assert disk.begun.acquire(timeout=10)
     others = [pool.submit(rounds.share, disk.sync) for _ in range(10)]
     for _ in others:
-        assert waiting.acquire(timeout=10)
+        assert watched.waiting.acquire(timeout=10)
     disk.go.release()
     first.result(10)
     assert disk.begun.acquire(timeout=10)
     assert not any(other.done() for other in others)
+    return others
+
+
+def test_those_who_ask_during_a_sync_share_the_next(pool: ThreadPoolExecutor) -> None:
+    """One more sync serves all ten, and none of them is served by the one that ran when they asked."""
+    rounds, disk = SyncRounds(), Disk()
+    others = ten_asking_during_a_sync(pool, rounds, disk)
     disk.go.release()
     for other in others:
         other.result(10)
@@ -65,18 +78,19 @@ def test_those_who_ask_during_a_sync_share_the_next(pool: ThreadPoolExecutor) ->
 
 
 def test_a_failed_sync_fails_everybody_it_was_for(pool: ThreadPoolExecutor) -> None:
-    """Nobody repeats it and believes the second one; the next caller's is a new one."""
+    """None of the ten repeats it and believes the second one; a caller who comes later has a new one."""
     rounds, disk = SyncRounds(), Disk()
-    first = pool.submit(rounds.share, disk.sync)
-    assert disk.begun.acquire(timeout=10)
+    others = ten_asking_during_a_sync(pool, rounds, disk)
     disk.failing = True
     disk.go.release()
-    with pytest.raises(OSError, match="Input/output"):
-        first.result(10)
+    for other in others:
+        with pytest.raises(OSError, match="Input/output"):
+            other.result(10)
+    assert disk.syncs == 2
     disk.failing = False
     disk.go.release()
     rounds.share(disk.sync)
-    assert disk.syncs == 2
+    assert disk.syncs == 3
 
 
 def test_a_directory_is_really_synced_once_for_many(
