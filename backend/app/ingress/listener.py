@@ -29,6 +29,7 @@ __all__ = ["Listener", "bind"]
 
 _log = logging.getLogger("uvicorn.error")
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_TURN_S: Final = 0.001
 _PAUSE_S: Final = 0.25
 _BATCH: Final = 64
 _REFUSED_KEPT_S: Final = 0.5
@@ -74,7 +75,7 @@ class Listener:
         self._make_http = make_http
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._live: set[socket.socket] = set()
+        self._live: dict[socket.socket, Wire | None] = {}  # None until it has one
         self._refused: set[socket.socket] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._resume_timer: asyncio.TimerHandle | None = None
@@ -100,11 +101,19 @@ class Listener:
         for sock in self.sockets:
             sock.close()
         self.sockets.clear()
+        for sock in list(self._refused):
+            self._drop(sock)
 
-    async def settled(self) -> None:
-        """Return when no connection is half made."""
-        while self._connecting:
+    async def abort(self) -> None:
+        """Cut what is left of the connections, and return when their descriptors are closed."""
+        if self._connecting:
             await asyncio.wait(self._connecting)
+        for wire in list(self._live.values()):
+            if wire is not None:
+                wire.abort()
+        while self._live:  # noqa: ASYNC110 - a few turns of the event loop
+            await asyncio.sleep(0)
+        await asyncio.sleep(_TURN_S)  # uvloop closes descriptors in the turn after `connection_lost`
 
     def _pause(self) -> None:
         for sock in self.sockets:
@@ -140,7 +149,7 @@ class Listener:
             return
         with suppress(OSError):  # reset already
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._live.add(sock)
+        self._live[sock] = None
         self._engine.config.observer.connection_opened(tls=self._tls is not None)
         task = self._loop.create_task(self._connect(sock))
         self._connecting.add(task)
@@ -150,6 +159,7 @@ class Listener:
         try:
             if self._tls is None:
                 wire = Wire(self._make_http(), sock, self._engine.scratch, on_lost=partial(self._lost, sock), tls=False)
+                self._live[sock] = wire
                 await self._loop.connect_accepted_socket(lambda: wire, sock)
             else:
                 await self._connect_tls(sock, self._tls)
@@ -161,6 +171,7 @@ class Listener:
         # The transport under TLS closes its descriptor before the wire learns of the end, so the wire has a duplicate.
         own = sock.dup()
         wire = Wire(self._make_http(), own, self._engine.scratch, on_lost=partial(self._lost, sock, own), tls=True)
+        self._live[sock] = wire
         shaken = self._loop.create_future()
         shaken.add_done_callback(lambda outcome: self._handshake_over(outcome, sock, own))
         config = self._engine.config
@@ -189,7 +200,7 @@ class Listener:
         if own is not None:
             own.close()
         if sock in self._live:
-            self._live.discard(sock)
+            del self._live[sock]
             self._engine.config.observer.connection_closed(tls=self._tls is not None)
 
     def _turn_away(self, sock: socket.socket) -> None:
@@ -206,7 +217,9 @@ class Listener:
         self._loop.call_later(_REFUSED_KEPT_S, self._drop, sock)
 
     def _drop(self, sock: socket.socket) -> None:
-        self._refused.discard(sock)
+        if sock not in self._refused:
+            return
+        self._refused.remove(sock)
         with suppress(OSError):
             while sock.recv(64 * 1024, socket.MSG_TRUNC):  # MSG_TRUNC: dropped in the kernel (tcp(7))
                 pass

@@ -130,9 +130,7 @@ class IngressServer(uvicorn.Server):
             connection.shutdown()
         await self._until_idle(grace_ends)
         await self._end_requests()
-        for connection in self._connections():
-            connection.wire.abort()
-        await listener.settled()
+        await listener.abort()
         await self.lifespan.shutdown()
         self._engine.close()
 

@@ -50,7 +50,7 @@ class Intake:
 class Wire(asyncio.BufferedProtocol):
     """One connection's transport and its reading."""
 
-    transport: Any  # uvloop's TCPTransport or its TLS transport; neither has a public type
+    transport: Any = None  # uvloop's TCPTransport or its TLS transport (after the handshake); neither has a public type
     raw: Any = None  # the transport under TLS
 
     def __init__(
@@ -163,4 +163,6 @@ class Wire(asyncio.BufferedProtocol):
         """Close now. A duplicate of the socket may be open in a thread, so the close is made known to the peer first."""
         with suppress(OSError):  # not connected any more: then the peer knows
             self.sock.shutdown(socket.SHUT_RDWR)
-        self.transport.abort()
+        transport = self.transport or self.raw
+        if transport is not None:
+            transport.abort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import socket
@@ -11,15 +12,17 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from app.core.body import BODY_EXTENSION
 from app.core.errors import BodyTooLarge, ClientGone, ForebayError, PoolExhausted, RequestTimedOut, ShuttingDown
 from app.testing.live_server import LiveServer, read_answer, reply
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 SLAB = 64 * 1024
 
@@ -33,19 +36,24 @@ class Way:
 
     @property
     def chunked(self) -> bool:
+        """Whether the length is not declared."""
         return self.name == "chunked"
 
     def head(self, length: int, extra: str = "") -> bytes:
+        """Request line and header."""
         framing = "Transfer-Encoding: chunked" if self.chunked else f"Content-Length: {length}"
         return f"PUT / HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n{extra}\r\n".encode()
 
     def part(self, data: bytes) -> bytes:
+        """Some of the body."""
         return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked and data else data
 
     def end(self) -> bytes:
+        """What says that the body is whole."""
         return b"0\r\n\r\n" if self.chunked else b""
 
     def whole(self, body: bytes, extra: str = "") -> bytes:
+        """The whole request."""
         return self.head(len(body), extra) + self.part(body) + self.end()
 
 
@@ -81,6 +89,7 @@ class Deliveries:
         self.on_slab: Callable[[memoryview], None] = lambda view: None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Deliver, and answer with the SHA-256."""
         got = bytearray()
 
         def sink(view: memoryview) -> None:
@@ -100,10 +109,12 @@ class Deliveries:
         await reply(send, 200, hashlib.sha256(got).hexdigest().encode())
 
     def wait(self) -> None:
+        """Until a delivery has ended."""
         assert self.ended.acquire(timeout=10)
 
 
 def all_back(server: LiveServer) -> None:
+    """Every slab returned, every request over."""
     server.wait_for(server.quiescent)
 
 
@@ -144,7 +155,7 @@ def test_any_fragmentation_arrives_whole(
     way, server = delivering
     body = random.Random(size).randbytes(size)
     edges = [0, *sorted(min(cut, size) for cut in cuts), size]
-    parts = [way.part(body[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [way.part(body[a:b]) for a, b in pairwise(edges)]
     head = way.head(size)
     with server.connect() as client:
         if together:
@@ -214,10 +225,11 @@ def test_a_trickling_body_times_out(way: Way) -> None:
     with LiveServer(app, body_idle_s=0.4, min_rate_bytes=10_000, **way.server) as server, server.connect() as client:
         client.send(way.head(100_000))
         tick = threading.Event()
-        with pytest.raises((OSError, TimeoutError)):
-            for _ in range(2000):
+        with contextlib.suppress(OSError):  # reset, at some point
+            for _ in range(100):
                 client.send(way.part(b"x"))
-                tick.wait(0.02)
+                tick.wait(0.01)
+        app.wait()
         assert isinstance(app.errors[0], RequestTimedOut)
         all_back(server)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from app.testing.live_server import LiveServer, RawClient, reply
 
 HOST = b"Host: localhost\r\n"
@@ -22,6 +23,7 @@ class Echo:
         self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Read all, then answer."""
         self.scopes.append(scope)
         body, more = b"", True
         while more:
@@ -66,7 +68,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "CL with underscore": (b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: 1_0\r\n\r\n", 400, "malformed-request"),
     "CL empty": (b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length:\r\n\r\n", 400, "malformed-request"),
     "CL 2^63": (b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: 9223372036854775808\r\n\r\n", 400, "malformed-request"),
-    "CL Arabic digits": (b"PUT / HTTP/1.1\r\n" + HOST + "Content-Length: ٥\r\n\r\n".encode(), 400, "malformed-request"),
+    "CL Arabic digits": (b"PUT / HTTP/1.1\r\n" + HOST + b"Content-Length: \xd9\xa5\r\n\r\n", 400, "malformed-request"),
     "TE gzip": (b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501, "transfer-coding"),
     "TE gzip, chunked": (b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "transfer-coding"),
     "TE identity": (b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: identity\r\n\r\n", 501, "transfer-coding"),
