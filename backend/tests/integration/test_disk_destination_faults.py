@@ -52,34 +52,45 @@ def staged(disk: LoopFilesystem) -> Path:
     """A finished file of the spool, durable."""
     path = disk.path / "staged"
     path.write_bytes(DATA)
-    os.sync()
+    for synced in (path, path.parent):
+        fd = os.open(synced, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
     return path
 
 
-@contextmanager
-def power_cut_before(step: int, disk: LoopFilesystem) -> Iterator[Callable[[], bool]]:
-    """Cut the power before the n-th call that changes the disk, from 0, or at the end; tells which it was.
+class Killed(BaseException):
+    """The process is gone: none of its calls happens any more."""
 
-    What the dead disk makes of the calls that follow is expected.
+
+@contextmanager
+def crash_before(step: int, disk: LoopFilesystem, *, power: bool) -> Iterator[Callable[[], bool]]:
+    """Cut the power, or kill, before the n-th call that changes the disk, from 0, or at the end; tells which it was.
+
+    What a dead disk makes of the calls that follow is expected.
     """
     calls = 0
 
-    def cutting(call: Callable[..., object]) -> Callable[..., object]:
+    def crashing(call: Callable[..., object]) -> Callable[..., object]:
         def wrapped(*args: object, **kwargs: object) -> object:
             nonlocal calls
-            if calls == step:
+            if power and calls == step:
                 disk.lose_power()
             calls += 1
+            if calls > step and not power:
+                raise Killed
             return call(*args, **kwargs)
 
         return wrapped
 
-    with pytest.MonkeyPatch.context() as patch, suppress(DestinationUnavailable):
+    with pytest.MonkeyPatch.context() as patch, suppress(DestinationUnavailable, Killed):
         for name in STEPS:
-            patch.setattr(os, name, cutting(getattr(os, name)))
+            patch.setattr(os, name, crashing(getattr(os, name)))
         yield lambda: calls > step
-    if calls <= step:
-        disk.lose_power()
+    if power:
+        if calls <= step:
+            disk.lose_power()
+        disk.boot()
 
 
 def disks(directory: Path) -> Iterator[tuple[int, LoopFilesystem]]:
@@ -90,33 +101,38 @@ def disks(directory: Path) -> Iterator[tuple[int, LoopFilesystem]]:
             yield step, disk
 
 
+crashes = pytest.mark.parametrize("power", [True, False], ids=["power cut", "kill"])
+
+
+@crashes
 @pytest.mark.parametrize("policy", [NameConflictPolicy.RENAME, NameConflictPolicy.REPLACE])
-async def test_a_power_cut_at_any_step_of_taking_over_leaves_all_or_nothing(
-    tmp_path: Path, policy: NameConflictPolicy
+async def test_a_crash_at_any_step_of_taking_over_leaves_all_or_nothing(
+    tmp_path: Path, policy: NameConflictPolicy, *, power: bool
 ) -> None:
-    """After each cut: the old file or the whole new one, the staged bytes still there, and a repeat ends with one file."""
+    """After each: the old file or the whole new one, the staged bytes still there, and a repeat ends with one file."""
     to = target("u1", len(DATA), folder="new/folder", on_conflict=policy)
     with closing(disks(tmp_path)) as steps:
         for step, disk in steps:
             root, source = disk.path / "files", staged(disk)
             async with files_on(disk) as files:
                 await store(files, target("u0", len(OLD)), OLD)
-                with power_cut_before(step, disk) as was_cut:
+            with crash_before(step, disk, power=power) as crashed:
+                async with files_on(disk) as files:
                     await files.take_over(to, source, NO_DIGESTS)
-            disk.boot()
             whole = {"report.pdf": OLD, "new/folder/report.pdf": DATA}
-            assert visible(root) in ([{"report.pdf": OLD}, whole] if was_cut() else [whole])
+            assert visible(root) in ([{"report.pdf": OLD}, whole] if crashed() else [whole])
             assert source.read_bytes() == DATA
             async with files_on(disk) as files:
                 stored = await files.take_over(to, source, NO_DIGESTS)
             assert stored.id == "new/folder/report.pdf"
             assert visible(root) == whole
-            if not was_cut():
+            if not crashed():
                 assert step >= 6
                 return
 
 
-async def test_a_power_cut_at_any_step_of_replacing_leaves_old_or_new(tmp_path: Path) -> None:
+@crashes
+async def test_a_crash_at_any_step_of_replacing_leaves_old_or_new(tmp_path: Path, *, power: bool) -> None:
     """There is no moment without a file of that name, and no trace of the steps stays."""
     to = target("u1", len(DATA), on_conflict=NameConflictPolicy.REPLACE)
     with closing(disks(tmp_path)) as steps:
@@ -124,46 +140,45 @@ async def test_a_power_cut_at_any_step_of_replacing_leaves_old_or_new(tmp_path: 
             root, source = disk.path / "files", staged(disk)
             async with files_on(disk) as files:
                 await store(files, target("u0", len(OLD)), OLD)
-                with power_cut_before(step, disk) as was_cut:
+            with crash_before(step, disk, power=power) as crashed:
+                async with files_on(disk) as files:
                     await files.take_over(to, source, NO_DIGESTS)
-            disk.boot()
             assert visible(root) in (
-                [{"report.pdf": OLD}, {"report.pdf": DATA}] if was_cut() else [{"report.pdf": DATA}]
+                [{"report.pdf": OLD}, {"report.pdf": DATA}] if crashed() else [{"report.pdf": DATA}]
             )
             async with files_on(disk) as files:
                 await files.take_over(to, source, NO_DIGESTS)
             assert visible(root) == {"report.pdf": DATA}
             assert list((root / ".forebay").iterdir()) == []
-            if not was_cut():
+            if not crashed():
                 assert step >= 4
                 return
 
 
-async def test_a_power_cut_at_any_step_of_copying_leaves_all_or_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@crashes
+async def test_a_crash_at_any_step_of_copying_leaves_all_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, power: bool
 ) -> None:
-    """Whatever was saved of the session by then, going on after the boot ends with exactly one whole file."""
+    """Whatever was saved of the session by then, going on afterwards ends with exactly one whole file."""
     to = target("u1", len(DATA), folder="new")
     with closing(disks(tmp_path)) as steps:
         for step, disk in steps:
             root, saved = disk.path / "files", None
             monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "before")
-            async with files_on(disk) as files:
-                await files.check()
-                with power_cut_before(step, disk) as was_cut:
+            with crash_before(step, disk, power=power) as crashed:
+                async with files_on(disk) as files:
                     session = await files.begin(to, None)
                     await session.append(pieces_of(DATA[: 100 * KIB]))
                     saved = session.state
                     await session.append(pieces_of(DATA[100 * KIB :]))
                     await session.finish(digests_of(DATA))
-            disk.boot()
-            assert visible(root) in ([{}, {"new/report.pdf": DATA}] if was_cut() else [{"new/report.pdf": DATA}])
-            monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "after")
+            assert visible(root) in ([{}, {"new/report.pdf": DATA}] if crashed() else [{"new/report.pdf": DATA}])
+            monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "after" if power else "before")
             async with files_on(disk) as files:
                 assert await go_on(await files.begin(to, saved)) == "new/report.pdf"
             assert visible(root) == {"new/report.pdf": DATA}
             assert list((root / ".forebay").iterdir()) == []
-            if not was_cut():
+            if not crashed():
                 assert step >= 10
                 return
 
