@@ -202,6 +202,18 @@ async def test_a_name_too_long_for_the_file_system_is_an_invalid_name(disk: Disk
         await disk.take_over(target("u1", 12, filename="x" * 256), source, NO_DIGESTS)
 
 
+@pytest.mark.parametrize(
+    ("folder", "filename"), [("..", "x"), ("/tmp", "x"), ("", "../x"), (".forebay", "x"), ("", "..")]
+)
+async def test_no_target_is_outside(disk: DiskDestination, source: Path, folder: str, filename: str) -> None:
+    """Names are validated here, too, whoever asks."""
+    to = target("u1", 12, folder=folder, filename=filename)
+    with pytest.raises(InvalidName):
+        await disk.take_over(to, source, NO_DIGESTS)
+    with pytest.raises(InvalidName):
+        await disk.begin(to, None)
+
+
 async def test_the_longest_names_can_be_numbered(disk: DiskDestination) -> None:
     """The number finds room within 255 bytes."""
     name = "ü" * 125 + ".jpeg"

@@ -5,7 +5,7 @@ import itertools
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -33,9 +33,9 @@ def disk(tmp_path: Path) -> Iterator[LoopFilesystem]:
 
 
 @asynccontextmanager
-async def files_on(disk: LoopFilesystem) -> AsyncIterator[DiskDestination]:
+async def files_in(place: Path) -> AsyncIterator[DiskDestination]:
     """A directory there."""
-    destination = DiskDestination(disk.path / "files", threads=1)
+    destination = DiskDestination(place / "files", threads=1)
     try:
         yield destination
     finally:
@@ -48,15 +48,20 @@ def visible(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def staged(disk: LoopFilesystem) -> Path:
+def staged(place: Path) -> Path:
     """A finished file of the spool, durable."""
-    path = disk.path / "staged"
+    path = place / "staged"
     path.write_bytes(DATA)
-    for synced in (path, path.parent):
-        fd = os.open(synced, os.O_RDONLY)
-        os.fsync(fd)
-        os.close(fd)
+    sync(path)
+    sync(place)
     return path
+
+
+def sync(path: Path) -> None:
+    """Make a file or directory durable."""
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
 
 
 class Killed(BaseException):
@@ -93,12 +98,13 @@ def crash_before(step: int, disk: LoopFilesystem, *, power: bool) -> Iterator[Ca
         disk.boot()
 
 
-def disks(directory: Path) -> Iterator[tuple[int, LoopFilesystem]]:
-    """A new disk for every step there may be."""
+def places(disk: LoopFilesystem) -> Iterator[tuple[int, Path]]:
+    """A durable, empty folder for every step there may be."""
     for step in itertools.count():
-        (directory / str(step)).mkdir()
-        with LoopFilesystem(directory / str(step)) as disk:
-            yield step, disk
+        place = disk.path / str(step)
+        place.mkdir()
+        sync(disk.path)
+        yield step, place
 
 
 crashes = pytest.mark.parametrize("power", [True, False], ids=["power cut", "kill"])
@@ -107,80 +113,75 @@ crashes = pytest.mark.parametrize("power", [True, False], ids=["power cut", "kil
 @crashes
 @pytest.mark.parametrize("policy", [NameConflictPolicy.RENAME, NameConflictPolicy.REPLACE])
 async def test_a_crash_at_any_step_of_taking_over_leaves_all_or_nothing(
-    tmp_path: Path, policy: NameConflictPolicy, *, power: bool
+    disk: LoopFilesystem, policy: NameConflictPolicy, *, power: bool
 ) -> None:
     """After each: the old file or the whole new one, the staged bytes still there, and a repeat ends with one file."""
     to = target("u1", len(DATA), folder="new/folder", on_conflict=policy)
-    with closing(disks(tmp_path)) as steps:
-        for step, disk in steps:
-            root, source = disk.path / "files", staged(disk)
-            async with files_on(disk) as files:
-                await store(files, target("u0", len(OLD)), OLD)
-            with crash_before(step, disk, power=power) as crashed:
-                async with files_on(disk) as files:
-                    await files.take_over(to, source, NO_DIGESTS)
-            whole = {"report.pdf": OLD, "new/folder/report.pdf": DATA}
-            assert visible(root) in ([{"report.pdf": OLD}, whole] if crashed() else [whole])
-            assert source.read_bytes() == DATA
-            async with files_on(disk) as files:
-                stored = await files.take_over(to, source, NO_DIGESTS)
-            assert stored.id == "new/folder/report.pdf"
-            assert visible(root) == whole
-            if not crashed():
-                assert step >= 6
-                return
+    for step, place in places(disk):
+        root, source = place / "files", staged(place)
+        async with files_in(place) as files:
+            await store(files, target("u0", len(OLD)), OLD)
+        with crash_before(step, disk, power=power) as crashed:
+            async with files_in(place) as files:
+                await files.take_over(to, source, NO_DIGESTS)
+        whole = {"report.pdf": OLD, "new/folder/report.pdf": DATA}
+        assert visible(root) in ([{"report.pdf": OLD}, whole] if crashed() else [whole])
+        assert source.read_bytes() == DATA
+        async with files_in(place) as files:
+            stored = await files.take_over(to, source, NO_DIGESTS)
+        assert stored.id == "new/folder/report.pdf"
+        assert visible(root) == whole
+        if not crashed():
+            assert step >= 6
+            return
 
 
 @crashes
-async def test_a_crash_at_any_step_of_replacing_leaves_old_or_new(tmp_path: Path, *, power: bool) -> None:
+async def test_a_crash_at_any_step_of_replacing_leaves_old_or_new(disk: LoopFilesystem, *, power: bool) -> None:
     """There is no moment without a file of that name, and no trace of the steps stays."""
     to = target("u1", len(DATA), on_conflict=NameConflictPolicy.REPLACE)
-    with closing(disks(tmp_path)) as steps:
-        for step, disk in steps:
-            root, source = disk.path / "files", staged(disk)
-            async with files_on(disk) as files:
-                await store(files, target("u0", len(OLD)), OLD)
-            with crash_before(step, disk, power=power) as crashed:
-                async with files_on(disk) as files:
-                    await files.take_over(to, source, NO_DIGESTS)
-            assert visible(root) in (
-                [{"report.pdf": OLD}, {"report.pdf": DATA}] if crashed() else [{"report.pdf": DATA}]
-            )
-            async with files_on(disk) as files:
+    for step, place in places(disk):
+        root, source = place / "files", staged(place)
+        async with files_in(place) as files:
+            await store(files, target("u0", len(OLD)), OLD)
+        with crash_before(step, disk, power=power) as crashed:
+            async with files_in(place) as files:
                 await files.take_over(to, source, NO_DIGESTS)
-            assert visible(root) == {"report.pdf": DATA}
-            assert list((root / ".forebay").iterdir()) == []
-            if not crashed():
-                assert step >= 4
-                return
+        assert visible(root) in ([{"report.pdf": OLD}, {"report.pdf": DATA}] if crashed() else [{"report.pdf": DATA}])
+        async with files_in(place) as files:
+            await files.take_over(to, source, NO_DIGESTS)
+        assert visible(root) == {"report.pdf": DATA}
+        assert list((root / ".forebay").iterdir()) == []
+        if not crashed():
+            assert step >= 4
+            return
 
 
 @crashes
 async def test_a_crash_at_any_step_of_copying_leaves_all_or_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, power: bool
+    disk: LoopFilesystem, monkeypatch: pytest.MonkeyPatch, *, power: bool
 ) -> None:
     """Whatever was saved of the session by then, going on afterwards ends with exactly one whole file."""
     to = target("u1", len(DATA), folder="new")
-    with closing(disks(tmp_path)) as steps:
-        for step, disk in steps:
-            root, saved = disk.path / "files", None
-            monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "before")
-            with crash_before(step, disk, power=power) as crashed:
-                async with files_on(disk) as files:
-                    session = await files.begin(to, None)
-                    await session.append(pieces_of(DATA[: 100 * KIB]))
-                    saved = session.state
-                    await session.append(pieces_of(DATA[100 * KIB :]))
-                    await session.finish(digests_of(DATA))
-            assert visible(root) in ([{}, {"new/report.pdf": DATA}] if crashed() else [{"new/report.pdf": DATA}])
-            monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "after" if power else "before")
-            async with files_on(disk) as files:
-                assert await go_on(await files.begin(to, saved)) == "new/report.pdf"
-            assert visible(root) == {"new/report.pdf": DATA}
-            assert list((root / ".forebay").iterdir()) == []
-            if not crashed():
-                assert step >= 10
-                return
+    for step, place in places(disk):
+        root, saved = place / "files", None
+        monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "before")
+        with crash_before(step, disk, power=power) as crashed:
+            async with files_in(place) as files:
+                session = await files.begin(to, None)
+                await session.append(pieces_of(DATA[: 100 * KIB]))
+                saved = session.state
+                await session.append(pieces_of(DATA[100 * KIB :]))
+                await session.finish(digests_of(DATA))
+        assert visible(root) in ([{}, {"new/report.pdf": DATA}] if crashed() else [{"new/report.pdf": DATA}])
+        monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "after" if power else "before")
+        async with files_in(place) as files:
+            assert await go_on(await files.begin(to, saved)) == "new/report.pdf"
+        assert visible(root) == {"new/report.pdf": DATA}
+        assert list((root / ".forebay").iterdir()) == []
+        if not crashed():
+            assert step >= 10
+            return
 
 
 async def go_on(session: TransferSession) -> str:
@@ -193,7 +194,7 @@ async def test_a_full_disk_is_out_of_space_until_there_is_room(disk: LoopFilesys
     """At the beginning and in the middle; what was copied stays, nothing is published, and it goes on when there is room."""
     data = os.urandom(2 * MIB)
     others = disk.path / "others"
-    async with files_on(disk) as files:
+    async with files_in(disk.path) as files:
         await files.check()
         fill(others, leave=MIB)
         with pytest.raises(OutOfSpace):
@@ -210,8 +211,8 @@ async def test_a_full_disk_is_out_of_space_until_there_is_room(disk: LoopFilesys
 
 async def test_a_read_only_disk_is_unavailable_until_it_is_not(disk: LoopFilesystem) -> None:
     """Everything that writes is refused, readiness tells, stored files are served, and it recovers by itself."""
-    source = staged(disk)
-    async with files_on(disk) as files:
+    source = staged(disk.path)
+    async with files_in(disk.path) as files:
         stored = await store(files, target("u0", 3), b"old")
         disk.remount(read_only=True)
         for attempt in (
@@ -231,7 +232,7 @@ async def test_a_read_only_disk_is_unavailable_until_it_is_not(disk: LoopFilesys
 
 async def test_a_failed_sync_throws_the_copy_away(disk: LoopFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not synced again and believed: the copy starts over."""
-    async with files_on(disk) as files:
+    async with files_in(disk.path) as files:
         session = await files.begin(target("u1", len(DATA)), None)
         await session.append(pieces_of(DATA))
         fsync = os.fsync
@@ -258,10 +259,10 @@ async def test_another_file_system_is_known_as_such(disk: LoopFilesystem, tmp_pa
     elsewhere.write_bytes(DATA)
     bound = tmp_path / "bound"
     bound.mkdir()
-    source = staged(disk)
+    source = staged(disk.path)
     subprocess.run(["mount", "--bind", disk.path, bound], check=True)
     try:
-        async with files_on(disk) as files:
+        async with files_in(disk.path) as files:
             assert files.can_take_over(source)
             assert not files.can_take_over(elsewhere)
             assert not files.can_take_over(bound / "staged")

@@ -70,6 +70,7 @@ class DiskDestination:
 
     async def begin(self, target: Target, saved: str | None) -> DiskSession:
         """Copy instead of linking."""
+        _validate(target)
         await run_to_end(self._executor, self._make_root)
         session = DiskSession(
             target,
@@ -97,6 +98,7 @@ class DiskDestination:
     async def take_over(self, target: Target, source: Path, digests: Digests) -> StoredFile:
         """Link `source` to its final name; its digests were computed over the very same file."""
         del digests
+        _validate(target)
         return await run_to_end(self._executor, self._take_over, target, source)
 
     @asynccontextmanager
@@ -200,6 +202,12 @@ class DiskDestination:
         ):
             os.unlink(name, dir_fd=parent)
             self._entries.sync(parent)
+
+
+def _validate(target: Target) -> None:
+    """Where it was checked before it came here is not this room's to know."""
+    validate_folder(target.folder)
+    validate_filename(target.filename)
 
 
 @contextmanager
