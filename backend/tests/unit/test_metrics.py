@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -162,3 +164,16 @@ def test_the_process_itself_is_shown_and_nothing_twice() -> None:
     assert b"\nprocess_resident_memory_bytes " in body
     assert b"\nprocess_open_fds " in body
     assert b"_created" not in body
+
+
+def test_the_tuning_guide_names_only_metrics_that_exist() -> None:
+    """What is renamed here is renamed there; the event loop's maximum is watched by the composition root."""
+    metrics = Metrics()
+    metrics.watch_pool(Pool)
+    metrics.watch("loop_lag_max_seconds", "Longest.", lambda: 0)
+    metrics.transferred("default", 1)
+    _, body = metrics.render()
+    guide = (Path(__file__).parents[3] / "docs" / "tuning.md").read_text("utf-8")
+    named = set(re.findall(r"`(forebay_[a-z_]+)`", guide))
+    assert named
+    assert {name for name in named if f"# TYPE {name} ".encode() not in body} == set()

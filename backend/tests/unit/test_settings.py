@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -393,3 +394,14 @@ def test_the_reference_names_every_setting_with_its_range() -> None:
     assert [row.split("`")[1] for row in rows] == list(setting_names())
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
     assert "| `PARALLEL_UPLOAD_CHUNK_SIZE_MB` | `16` | a whole number from 1 to 1024 |" in render_markdown()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["docs/tuning.md", "docs/reverse-proxy.md", "deploy/nginx.conf", "deploy/Caddyfile", "deploy/forebay.service"],
+)
+def test_no_document_names_a_setting_that_does_not_exist(path: str) -> None:
+    """What is renamed here is renamed there."""
+    named = re.findall(r"\b(?:PARALLEL_UPLOAD|FOREBAY|ENABLE_PARALLEL)_[A-Z_]+", (ROOT / path).read_text("utf-8"))
+    assert set(named) <= set(setting_names())
+    assert named
