@@ -125,7 +125,11 @@ class SmallFiles:
         return self._received(live, sink, extent)
 
     def _received(self, live: LiveUpload, sink: StagingSink, extent: Extent) -> LiveUpload:
-        live.row = replace(live.row.become(UploadState.TRANSFERRING), received_at=time.time())
+        # The content belongs to the request: the same Idempotency-Key with other bytes is another one.
+        fingerprint = f"{live.row.request_fingerprint}:{sink.hasher().hexdigest()}"
+        live.row = replace(
+            live.row.become(UploadState.TRANSFERRING), received_at=time.time(), request_fingerprint=fingerprint
+        )
         if extent.length:
             live.record(extent)
             self._throughput.chunks.add()
