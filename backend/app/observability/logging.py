@@ -15,6 +15,7 @@ A request's fields (`request_id`) come from `structlog.contextvars`, bound by wh
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import sys
@@ -34,6 +35,7 @@ __all__ = ["Logging", "configure_logging", "parallel_debug"]
 PARALLEL = "PARALLEL"
 _QUEUE_LINES = 10_000
 _FIRST = ("timestamp", "level", "logger", "event", "request_id")
+_ENCODER = json.JSONEncoder(ensure_ascii=True, check_circular=False)
 _parallel = logging.getLogger(PARALLEL)
 _parallel_events = structlog.stdlib.get_logger(PARALLEL)
 
@@ -54,6 +56,11 @@ def _in_order(_logger: object, _method: str, event: Event) -> Event:
     return {key: event[key] for key in _FIRST if key in event} | {
         key: value for key, value in event.items() if key not in _FIRST
     }
+
+
+def _as_json(_logger: object, _method: str, event: Event) -> str:
+    """ASCII, so that no line separator or direction mark survives; redaction left nothing that JSON can't hold."""
+    return _ENCODER.encode(event)
 
 
 def _without_colours(_logger: object, _method: str, event: Event) -> Event:
@@ -89,7 +96,7 @@ def _formatter(*, console: bool, colours: bool) -> structlog.stdlib.ProcessorFor
     rendering: list[structlog.typing.Processor] = (
         [_for_terminal, structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0)]
         if console
-        else [_in_order, structlog.processors.JSONRenderer(ensure_ascii=True)]
+        else [_in_order, _as_json]
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*_BEFORE, structlog.stdlib.ExtraAdder(), _without_colours],
