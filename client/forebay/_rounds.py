@@ -29,7 +29,6 @@ from forebay.errors import (
     ForebayError,
     ModeChanged,
     NotFound,
-    StateConflict,
     VerificationFailed,
 )
 from forebay.models import UploadInfo
@@ -209,12 +208,10 @@ class Round:
         self._meter.acknowledged(known.chunk.length)
 
     async def _watch(self) -> None:
-        """Look at the destination's side, the queue, and the upload's end by other hands, once a second."""
+        """Look at the destination's side and the queue, once a second."""
         while True:
             await asyncio.sleep(_WATCH_S)
             with suppress(ForebayError):  # the lanes meet the same trouble and deal with it
                 info = UploadInfo.from_json(await self._api.get("uploads", self._info.id))
                 if self._meter.overheard(info):
                     self._patience.renew()
-                if info.state in ENDED_STATES:
-                    self._outdated = StateConflict(f"The upload is {info.state}.")

@@ -244,7 +244,7 @@ class FakeForebay:
             "mode": self.mode,
             "chunk_size": upload.chunk_size,
             "chunk_count": upload.count,
-            "max_concurrent_chunks": self.lanes if self.mode == "parallel" else 1,
+            "max_concurrent_chunks": self.lanes,
             "chunk_url": f"/api/v1/uploads/{upload.id}/chunks/{{n}}",
             "completion": "auto",
             "bytes_received": received,

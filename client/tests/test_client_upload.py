@@ -12,6 +12,7 @@ from aiohttp import web
 from fake_forebay import MIB, FakeForebay, FakeUpload, MakeFile, drop_after, problem, refuse
 
 from forebay import AsyncClient, Completed, Retrying, RetryPolicy, Started, UploadEvent, Waiting
+from forebay._source import SourceFile
 from forebay.errors import (
     AlreadyUploading,
     ConnectionFailed,
@@ -192,19 +193,75 @@ async def test_a_flip_to_sequential_goes_on_in_order_and_repeats_nothing(
 ) -> None:
     """409 mode-changed: asked again, one at a time, lowest first; chunks out of order stay."""
     path = make_file(BIG)
+    adapted: list[str] = []
 
     async def flip(request: web.Request) -> None:
         fake.mode = "sequential"
-        fake.order.clear()
+
+    def progress(event: UploadEvent) -> None:
+        if isinstance(event, Adapted):  # what was in flight has ended
+            adapted.append(event.mode)
+            fake.order.clear()
+            fake.most_in_flight = 0
 
     fake.fault(r"PUT .*/chunks/5", flip)
-    events = []
-    await client.upload(path, progress=events.append)
-    later = fake.order
-    assert later == sorted(later)
+    await client.upload(path, progress=progress)
+    assert adapted == ["sequential"]
+    assert fake.order
+    assert fake.order == sorted(fake.order)
+    assert fake.most_in_flight == 1
     assert only(fake).content == path.read_bytes()
     assert not fake.repeats
-    assert [event.mode for event in events if isinstance(event, Adapted)] == ["sequential"]
+
+
+async def test_a_broken_connection_takes_lanes_away_until_chunks_arrive(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile
+) -> None:
+    """Fewer at once on a bad line; back to all of them on a good one."""
+    fake.fault(r"PUT .*/chunks/0", drop_after(100_000))
+    lanes: list[int] = []
+
+    def progress(event: UploadEvent) -> None:
+        if isinstance(event, Progress):
+            lanes.append(event.lanes)
+
+    await client.upload(make_file(30 * MIB), progress=progress)
+    assert min(lanes) < fake.lanes
+    assert lanes[-1] == fake.lanes
+
+
+async def test_each_chunk_that_arrives_renews_patience(fake: FakeForebay, state_dir: Path, make_file: MakeFile) -> None:
+    """An upload that takes longer than patience, and fails late, goes on."""
+
+    async def slow(request: web.Request) -> None:
+        await asyncio.sleep(0.15)
+
+    fake.fault(r"PUT .*/chunks/10", refuse(503, "chunk-failed"))
+    fake.fault("PUT .*/chunks/", slow, times=None)
+    async with AsyncClient(fake.url, policy=RetryPolicy(patience_s=1, wait_initial_s=0.01, wait_max_s=0.02)) as client:
+        assert (await client.upload(make_file(BIG), parallel=1)).retries == 1
+
+
+async def test_a_destination_that_takes_long_does_not_end_patience(
+    fake: FakeForebay, state_dir: Path, make_file: MakeFile
+) -> None:
+    """Every byte is there, and the server is at work."""
+    fake.polls_to_complete = 7  # the questions come ever slower: most of a second
+    async with AsyncClient(fake.url, policy=RetryPolicy(patience_s=0.3, wait_initial_s=0.01)) as client:
+        await client.upload(make_file(BIG))
+
+
+async def test_a_file_that_cannot_be_read_under_way_is_no_network_trouble(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk's error comes out, at once."""
+
+    async def broken(self: SourceFile, offset: int, length: int) -> bytes:
+        raise FileUnusable("the disk is broken")
+
+    monkeypatch.setattr(SourceFile, "piece", broken)
+    with pytest.raises(FileUnusable, match="disk is broken"):
+        await client.upload(make_file(BIG))
 
 
 async def test_a_flip_to_parallel_uses_the_lanes_again(
