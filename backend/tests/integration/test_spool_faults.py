@@ -361,7 +361,7 @@ def run_in_child(prefix: list[str], directory: Path, steps: str) -> object:
         "from app.staging.spool import SpoolStaging\n"
         "from app.testing.staging_contract import read, write\n"
         "async def main():\n"
-        "    spool = SpoolStaging(pathlib.Path('spool'), min_free_bytes=0)\n"
+        "    spool = SpoolStaging(pathlib.Path('spool'), min_free_bytes=0, threads=1)\n"  # strace counts calls per thread
         "    await spool.open()\n"
         + textwrap.indent(textwrap.dedent(steps), "    ")
         + "    await spool.aclose()\nasyncio.run(main())\n"
