@@ -30,6 +30,7 @@ __all__ = ["Listener", "bind"]
 _log = logging.getLogger("uvicorn.error")
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TURN_S: Final = 0.001
+_ABORT_S: Final = 2.0
 _PAUSE_S: Final = 0.25
 _BATCH: Final = 64
 _REFUSED_KEPT_S: Final = 0.5
@@ -111,8 +112,10 @@ class Listener:
         for wire in list(self._live.values()):
             if wire is not None:
                 wire.abort()
-        while self._live:  # noqa: ASYNC110 - a few turns of the event loop
-            await asyncio.sleep(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ABORT_S):
+                while self._live:  # noqa: ASYNC110 - a few turns of the event loop
+                    await asyncio.sleep(0)
         await asyncio.sleep(_TURN_S)  # uvloop closes descriptors in the turn after `connection_lost`
 
     def _pause(self) -> None:
@@ -173,7 +176,7 @@ class Listener:
         wire = Wire(self._make_http(), own, self._engine.scratch, on_lost=partial(self._lost, sock, own), tls=True)
         self._live[sock] = wire
         shaken = self._loop.create_future()
-        shaken.add_done_callback(lambda outcome: self._handshake_over(outcome, sock, own))
+        shaken.add_done_callback(lambda outcome: self._handshake_over(outcome, wire, sock))
         config = self._engine.config
         # What `connect_accepted_socket(ssl=…)` does inside, but returning the transport under TLS (see `Wire`).
         layer = SSLProtocol(
@@ -191,10 +194,11 @@ class Listener:
             own.close()
             raise
 
-    def _handshake_over(self, outcome: asyncio.Future[None], sock: socket.socket, own: socket.socket) -> None:
-        if outcome.cancelled() or outcome.exception() is not None:
+    def _handshake_over(self, outcome: asyncio.Future[None], wire: Wire, sock: socket.socket) -> None:
+        failed = outcome.cancelled() or outcome.exception() is not None
+        if failed or wire.transport is None:  # uvloop reports a plain close during the handshake as success
             self._engine.config.observer.request_refused("tls-handshake")
-            self._lost(sock, own)
+            self._lost(sock, wire.sock)
 
     def _lost(self, sock: socket.socket, own: socket.socket | None = None) -> None:
         if own is not None:

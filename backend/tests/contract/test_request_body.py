@@ -331,6 +331,20 @@ def test_a_cancelled_wait_for_bytes_gives_everything_back(way: Way) -> None:
         all_back(server)
 
 
+def test_a_waiting_body_holds_no_slab(way: Way) -> None:
+    """Between two parts of twenty bodies at once, also when a record or slab was cut in the middle."""
+    app = Deliveries()
+    with LiveServer(app, **way.server) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(20)]
+        for client in clients:
+            client.send(way.head(3 * SLAB) + way.part(b"x" * (SLAB + 100)))
+        server.wait_for(lambda: server.observer.bytes == 20 * (SLAB + 100) and server.pool.stats.slabs_leased == 0)
+        assert server.pool.stats.waiting == 0
+        for client in clients:
+            client.send(way.part(b"x" * (2 * SLAB - 100)) + way.end())
+        assert [client.answer().status for client in clients] == [200] * 20
+
+
 def test_a_client_that_leaves_while_the_pool_is_empty_is_noticed(way: Way) -> None:
     """Waiting for a slab ends with ClientGone as soon as the client is gone, not when a slab comes."""
     app = Deliveries()
