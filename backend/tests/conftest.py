@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,32 @@ def _assemble(directory: Path, configure: Callable[[Any], None] | None, fields: 
     )
 
 
-@pytest.fixture
-def start_product(tmp_path: Path) -> Iterator[Callable[..., Product]]:
-    """`start_product(directory=…, configure=…, **settings)`: the product in a thread, by setting field names."""
+@contextmanager
+def _products(own: Path) -> Iterator[Callable[..., Product]]:
+    """Starts products that log to `own`/server.log, and stops them."""
     with ExitStack() as running:
-        log = running.enter_context((tmp_path / "server.log").open("w", encoding="utf-8"))
+        log = running.enter_context((own / "server.log").open("w", encoding="utf-8"))
         running.callback(configure_logging(stream=log).close)
 
         def start(
-            directory: Path = tmp_path, *, configure: Callable[[Any], None] | None = None, **fields: object
+            directory: Path = own, *, configure: Callable[[Any], None] | None = None, **fields: object
         ) -> Product:
             return running.enter_context(Product(_assemble(directory, configure, fields)))
 
+        yield start
+
+
+@pytest.fixture
+def start_product(tmp_path: Path) -> Iterator[Callable[..., Product]]:
+    """`start_product(directory=…, configure=…, **settings)`: the product in a thread, by setting field names."""
+    with _products(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_module_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Product]]:
+    """The same for a product that a module's tests share; such a module starts no other one (logs are global)."""
+    with _products(tmp_path_factory.mktemp("product")) as start:
         yield start
 
 

@@ -86,7 +86,7 @@ def json_body(model: type[Model], *, optional: bool = False) -> Callable[[Reques
                 raise BodyTooLarge(limit=MAX_JSON_BYTES)
         value = {} if optional and not raw else parse_json(bytes(raw))
         try:
-            return model.model_validate(value, strict=False)
+            return model.model_validate(value)
         except ValidationError as exc:
             fields = [
                 {"field": ".".join(str(part) for part in item["loc"]), "message": item["msg"]} for item in exc.errors()

@@ -22,7 +22,7 @@ class SignIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    token: str = Field(min_length=1, max_length=512)
+    token: str = Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")  # what a header field can carry
 
 
 class SessionView(BaseModel):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["ApiClient", "Reply", "sha256_field"]
+__all__ = ["ApiClient", "Reply", "refusal", "sha256_field"]
 
 _TIMEOUT_S = 60.0
 
@@ -43,6 +43,27 @@ class Reply:
         if self.headers.get("content-type") != "application/problem+json":
             return ""
         return str(self.json["code"])
+
+
+def refusal(reply: Reply, status: int, code: str | None = None) -> Reply:
+    """The reply, when it is a refusal in the form that all have (RFC 9457, our members), of this status and code.
+
+    Raises:
+        AssertionError: it is not.
+    """
+    if reply.status != status or reply.headers["content-type"] != "application/problem+json":
+        raise AssertionError(f"not a refusal with {status}: {reply}")
+    problem = reply.json
+    expected = {
+        "type": f"urn:forebay:problem:{code or problem['code']}",
+        "status": status,
+        "code": code or problem["code"],
+        "request_id": reply.headers["x-request-id"],
+    }
+    shown = {name: problem.get(name) for name in expected}
+    if shown != expected or not (problem["title"] and problem["detail"]) or "Traceback" in str(problem):
+        raise AssertionError(f"not the refusal expected: {problem}, {expected}")
+    return reply
 
 
 class ApiClient:

@@ -7,6 +7,8 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -319,13 +321,11 @@ def test_downloads_that_are_broken_off_leave_nothing_open(product: Product) -> N
         api.request("GET", path)
 
     def open_stored() -> int:
-        names = []
-        for fd in os.listdir("/proc/self/fd"):
-            try:
-                names.append(os.readlink(f"/proc/self/fd/{fd}"))
-            except FileNotFoundError:
-                continue
-        return sum(name.endswith("/files/a.bin") for name in names)
+        count = 0
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):  # it was the one for listing them
+                count += str(descriptor.readlink()).endswith("/files/a.bin")
+        return count
 
     for read in (0, 1, 100_000):
         for _ in range(10):
