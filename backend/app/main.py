@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import sys
 import threading
 import time
@@ -32,7 +34,7 @@ from app.destinations import DestinationUrlError, from_url
 from app.destinations.port import Destination
 from app.ingress import Bodies, IngressConfig, make_server
 from app.observability.banner import welcome
-from app.observability.logging import configure_logging
+from app.observability.logging import Logging, configure_logging
 from app.observability.loop_lag import LoopLag
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
@@ -196,7 +198,7 @@ def build(settings: Settings) -> Server:
         ),
         timeout_s=settings.pool_timeout_s,
     )
-    repository = Repository(settings.secret_database_url())
+    repository = Repository(settings.secret_database_url(), on_commit=metrics.committed)
     staging = SpoolStaging(
         settings.spool_dir,
         min_free_bytes=settings.min_free_mb * MIB,
@@ -266,6 +268,7 @@ def build(settings: Settings) -> Server:
             attempts=settings.chunk_attempts,
             durable=settings.durability == "power",
             on_recorded=uploads.recorded,
+            on_untrusted=uploads.quarantine,
             metrics=metrics,
         ),
         small_files=SmallFiles(
@@ -427,13 +430,21 @@ def serve(settings: Settings) -> int:
         file_bytes=settings.log_file_mb * MIB,
         file_count=settings.log_file_count,
     )
+    _raise_descriptor_limit()
     try:
-        return uvloop.run(_serve(settings))
+        return uvloop.run(_serve(settings, logging))
     except ForebayError as exc:
         log.critical("can't start", code=exc.code, detail=exc.detail)
         return 1
     finally:
         logging.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """A connection needs up to three descriptors; the usual soft limit of 1,024 is for programs that use select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # `doctor` tells when it is too low
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @asynccontextmanager
@@ -442,9 +453,10 @@ async def _already_running(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, logging: Logging) -> int:
     """Open first and listen then, so that what can't be opened is said in one line."""
     server = build(settings)
+    server.metrics.watch("log_lines_dropped", "Log lines that could not be written.", lambda: logging.dropped)
     try:
         receiver = make_server(
             _application(server, _already_running),

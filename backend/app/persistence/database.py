@@ -20,7 +20,7 @@ from app.persistence.engines import Backend, backend_for
 from app.persistence.faults import cause_of, concerns_database, translated
 from app.persistence.schema import bring_up_to_date
 from app.persistence.statements import PING
-from app.persistence.writer import GroupWriter, Work
+from app.persistence.writer import CommitObserver, GroupWriter, Work
 
 __all__ = ["Database"]
 
@@ -44,11 +44,16 @@ class _Open:
         self.reading.dispose()
 
 
+def _untold(_seconds: float, _writes: int) -> None:
+    """Nobody wants to know."""
+
+
 class Database:
     """One database, from `open` to `close`."""
 
-    def __init__(self, url: str, *, busy_timeout_s: float) -> None:
+    def __init__(self, url: str, *, busy_timeout_s: float, on_commit: CommitObserver = _untold) -> None:
         self._backend: Backend = backend_for(url, busy_timeout_s=busy_timeout_s)
+        self._on_commit = on_commit
         self._open: _Open | None = None
 
     @property
@@ -65,7 +70,7 @@ class Database:
         if self._open is not None:
             return
         await asyncio.to_thread(self._prepare)
-        writer = GroupWriter(self._backend, asyncio.get_running_loop())
+        writer = GroupWriter(self._backend, asyncio.get_running_loop(), self._on_commit)
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         writer.start()
         self._open = _Open(writer, readers, self._backend.reading(_READERS))

@@ -21,6 +21,7 @@ from app.core.upload import TERMINAL_STATES, Completion, Extent, NameConflictPol
 from app.persistence import statements as sql
 from app.persistence.database import Database
 from app.persistence.tables import uploads as uploads_table
+from app.persistence.writer import CommitObserver
 
 __all__ = ["Repository"]
 
@@ -33,18 +34,26 @@ _UNDER_WAY = tuple(state.value for state in UploadState if state not in TERMINAL
 class Repository:
     """The database of one server. Used on the event loop that opened it."""
 
-    def __init__(self, url: str, *, busy_timeout_s: float = 5.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout_s: float = 5.0,
+        clock: Callable[[], float] = time.time,
+        on_commit: CommitObserver = lambda _seconds, _writes: None,
+    ) -> None:
         """Name the database; `open` uses it.
 
         Args:
             url: `sqlite:///path` or `postgresql://user:password@host/name`.
             busy_timeout_s: longest wait for a lock that another process holds.
             clock: UTC seconds since the epoch, for tokens.
+            on_commit: told in another thread of each group of writes: seconds, and how many.
 
         Raises:
             SettingsError: it is no URL of a database that we can use.
         """
-        self._database = Database(url, busy_timeout_s=busy_timeout_s)
+        self._database = Database(url, busy_timeout_s=busy_timeout_s, on_commit=on_commit)
         self._clock = clock
 
     async def open(self) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from app.core.errors import DatabaseUnavailable
 from app.persistence.engines import Backend
 from app.persistence.faults import cause_of, concerns_database, translated
 
-__all__ = ["GroupWriter", "Work"]
+__all__ = ["CommitObserver", "GroupWriter", "Work"]
 
 _log = logging.getLogger(__name__)
 _MAX_BATCH = 256  # bounds what runs again when a piece fails, and how long another process waits for the lock
@@ -39,6 +40,8 @@ _MAX_BATCH = 256  # bounds what runs again when a piece fails, and how long anot
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 """A piece of one transaction; may run more than once, see above."""
+CommitObserver = Callable[[float, int], None]
+"""Told in the writer's thread of each batch: seconds, and pieces of work."""
 
 
 class _LostBeforeCommit(Exception):
@@ -78,9 +81,10 @@ class _Job:
 class GroupWriter:
     """Runs work in a thread, many pieces to a transaction."""
 
-    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop, on_commit: CommitObserver) -> None:
         self._backend = backend
         self._loop = loop
+        self._on_commit = on_commit
         self._engine = backend.writing()
         self._connection: Connection | None = None
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -120,7 +124,9 @@ class GroupWriter:
 
     def _run(self) -> None:
         while batch := self._next_batch():
+            started = time.perf_counter()
             self._commit(batch)
+            self._on_commit(time.perf_counter() - started, len(batch))
             self._tell(batch)
         self._disconnect()
         self._engine.dispose()

@@ -31,6 +31,7 @@ from app.core.errors import (
     StagingUnavailable,
     StateConflict,
     Superseded,
+    SyncFailed,
 )
 from app.core.upload import Chunk, Extent, Mode, UploadState
 from app.observability.logging import parallel_debug
@@ -83,6 +84,7 @@ class ParallelChunkProcessor:
         attempts: int,
         durable: bool,
         on_recorded: Callable[[LiveUpload], Awaitable[None]],
+        on_untrusted: Callable[[LiveUpload, SyncFailed], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
         """Keep what it works with.
@@ -97,6 +99,7 @@ class ParallelChunkProcessor:
             attempts: attempts to store a piece.
             durable: sync before each acknowledgement.
             on_recorded: told after each recorded or repeated chunk.
+            on_untrusted: told when the disk has lost bytes of the upload.
             metrics: counts outcomes.
         """
         self._staging = staging
@@ -108,6 +111,7 @@ class ParallelChunkProcessor:
         self._attempts = attempts
         self._durable = durable
         self._on_recorded = on_recorded
+        self._on_untrusted = on_untrusted
         self._metrics = metrics
 
     async def receive(self, live: LiveUpload, number: int, body: RequestBody, declared: DeclaredDigest) -> None:
@@ -133,7 +137,11 @@ class ParallelChunkProcessor:
                 if live.room_released:
                     await self._staging.regain_room(live.row.id)
                     live.room_released = False
-            await self._receive(live, chunk, body, declared)
+            try:
+                await self._receive(live, chunk, body, declared)
+            except SyncFailed as exc:
+                await self._on_untrusted(live, exc)
+                raise
         await self._on_recorded(live)
         if self._mode is Mode.SEQUENTIAL:
             await self._forwarded(live, chunk)

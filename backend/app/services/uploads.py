@@ -26,8 +26,8 @@ from app.core.errors import (
     InvalidRequest,
     NotFound,
     OutOfSpace,
-    StagingUnavailable,
     StateConflict,
+    SyncFailed,
 )
 from app.core.names import validate_filename, validate_folder
 from app.core.upload import (
@@ -258,14 +258,15 @@ class Uploads:
         """Everything is here: make it survive a power cut, then let it go to the destination.
 
         Raises:
-            StagingUnavailable: the sync failed; the upload is quarantined (failed), since its bytes can't be trusted.
+            SyncFailed: the disk lost bytes; the upload is quarantined (failed), since they can't be trusted.
+            StagingUnavailable: not synced yet; the client may ask again.
             DatabaseUnavailable: the client may ask again.
         """
         try:
             await self._whole(live)
-        finally:
-            if live.row.ended:
-                await self.ended(live)
+        except SyncFailed as exc:
+            await self.quarantine(live, exc)
+            raise
         self._slots.release(live.row.id)
         live.changed()
         self.transfers.poke(live)
@@ -274,11 +275,7 @@ class Uploads:
         async with live.lock:
             if live.row.received_at is not None or live.row.ended or not live.all_recorded:
                 return
-            try:
-                await self._staging.sync(live.row.id)
-            except StagingUnavailable as exc:
-                await self._end(live, UploadState.FAILED, exc)
-                raise
+            await self._staging.sync(live.row.id)
             row = replace(live.row, received_at=time.time())
             if row.completion is Completion.AUTO:
                 row = row.become(UploadState.TRANSFERRING)
@@ -363,6 +360,13 @@ class Uploads:
             await self._end(live, UploadState.EXPIRED, None)
         await self.ended(live)
 
+    async def quarantine(self, live: LiveUpload, error: SyncFailed) -> None:
+        """The disk lost bytes that were written: nothing staged of this upload can be trusted any more."""
+        async with live.lock:
+            if not live.row.ended:
+                await self._end(live, UploadState.FAILED, error)
+        await self.ended(live)
+
     async def _end(self, live: LiveUpload, state: UploadState, error: ForebayError | None) -> None:
         row = live.row.become(
             state,
@@ -404,7 +408,9 @@ class Uploads:
         extents = await self._repository.extents(row.id)
         here = await self._staging.adopt(row.id, row.owner, row.size, extents)
         if here:
-            return self._keep(LiveUpload(row, extents, from_earlier_life=True))
+            live = self._keep(LiveUpload(row, extents, from_earlier_life=True))
+            live.room_released = not live.all_recorded  # staging may have found less room than was reserved
+            return live
         log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in extents))
         live = self._keep(LiveUpload(row, from_earlier_life=True))
         try:

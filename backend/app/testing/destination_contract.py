@@ -166,8 +166,9 @@ class DestinationContract:
         async def nothing() -> AsyncIterator[memoryview]:
             nonlocal asked
             asked = True  # whoever asks for pieces has the digests computed on the way, also when none is left
-            for none in ():
-                yield none
+            nothing_left: tuple[memoryview, ...] = ()
+            for piece in nothing_left:
+                yield piece
 
         assert await again.append(nothing()) == len(data)
         assert asked
