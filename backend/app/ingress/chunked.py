@@ -20,6 +20,8 @@ __all__ = ["ChunkedDecoder"]
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _MAX_SIZE_LINE_BYTES: Final = 256
 _FREE_EXTENSION_BYTES: Final = 16 * 1024
+_MAX_STEPS: Final = 3 * 2048
+"""Elements read in one call, three to a chunk: a flood of tiny chunks must not hold the event loop."""
 _LINE_END: Final = b"\r\n"
 
 
@@ -61,13 +63,17 @@ class ChunkedDecoder:
     def decode(self, buffer: bytearray) -> bytes:
         """Take what belongs to this body out of `buffer` and return the content in it.
 
+        When content comes back, more may be in `buffer` already; without, the buffer holds no whole element.
+
         Raises:
             MalformedRequest: the framing is broken, or its chunk extensions are a flood.
             HeadersTooLarge: the trailer section is larger or has more fields than a header may.
         """
         content = bytearray()
         position = 0
-        while self._state is not _State.DONE:
+        for _ in range(_MAX_STEPS):
+            if self._state is _State.DONE:
+                break
             following = self._step(buffer, position, content)
             if following is None:
                 break

@@ -32,6 +32,7 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 _TURN_S: Final = 0.001
 _ABORT_S: Final = 2.0
 _PAUSE_S: Final = 0.25
+_PROBE_S: Final = 20
 _BATCH: Final = 64
 _REFUSED_KEPT_S: Final = 0.5
 _REFUSED_KEPT: Final = 64
@@ -151,12 +152,22 @@ class Listener:
             self._turn_away(sock)
             return
         with suppress(OSError):  # reset already
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._prepare(sock)
         self._live[sock] = None
         self._engine.config.observer.connection_opened(tls=self._tls is not None)
         task = self._loop.create_task(self._connect(sock))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
+
+    def _prepare(self, sock: socket.socket) -> None:
+        """A peer whose link is down, or that takes nothing, is found out also when only the kernel has to do with it."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
+        sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1000, int(self._engine.config.body_idle_s * 1000))
+        )
 
     async def _connect(self, sock: socket.socket) -> None:
         try:
@@ -225,6 +236,7 @@ class Listener:
             return
         self._refused.remove(sock)
         with suppress(OSError):
-            while sock.recv(64 * 1024, socket.MSG_TRUNC):  # MSG_TRUNC: dropped in the kernel (tcp(7))
-                pass
+            for _ in range(_BATCH):
+                if not sock.recv(64 * 1024, socket.MSG_TRUNC):  # dropped in the kernel (tcp(7))
+                    break
         sock.close()

@@ -197,15 +197,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._begin(head, scope)
 
     def _scope(self, head: RequestHead, raw: bytes) -> dict[str, Any]:
-        """The ASGI scope; llhttp and http_parser's URL reader must understand the head too."""
+        """The ASGI scope; the second reader, llhttp, must understand the head too."""
         self.parser = httptools.HttpRequestParser(self)
         try:
             self.parser.feed_data(raw)
-            path, query = self._path(head)
         except httptools.HttpParserUpgrade:
-            path, query = self._path(head)  # RFC 9110 section 7.8: an upgrade may be ignored, and it is
-        except (httptools.HttpParserError, httptools.HttpParserInvalidURLError) as exc:
+            pass  # RFC 9110 section 7.8: an upgrade may be ignored, and it is
+        except httptools.HttpParserError as exc:
             raise MalformedRequest from exc
+        path, _, query = head.target.partition(b"?")
         scope: dict[str, Any] = dict(self.scope)
         scope["headers"] = head.fields
         scope["http_version"] = head.version
@@ -214,13 +214,6 @@ class HttpProtocol(HttpToolsProtocol):
         scope["path"] = urllib.parse.unquote(path.decode("ascii"))
         scope["query_string"] = query
         return scope
-
-    @staticmethod
-    def _path(head: RequestHead) -> tuple[bytes, bytes]:
-        if head.target == b"*":
-            return b"*", b""
-        url = httptools.parse_url(head.target)
-        return url.path, url.query or b""
 
     def on_headers_complete(self) -> None:
         """The second reader, llhttp, agrees; the exchange begins when it has read the whole head without an error."""
@@ -373,10 +366,12 @@ class HttpProtocol(HttpToolsProtocol):
             self.wire.pause()  # the peer's window closes; it has until the deadline to read the answer
 
     def _lingered(self) -> None:
-        if self.wire.tls and not self.transport.get_write_buffer_size():
+        if self.wire.unsent_bytes():  # a slow reader of the answer; whether too slow, `StallWatch` says
+            self._set_timer(self.engine.config.linger_s, self._lingered)
+        elif self.wire.tls:
             self.wire.abort()  # an orderly end of TLS would read on
         else:
-            self.end()  # a slow reader of our answer is `StallWatch`'s business
+            self.end()
 
     def end(self) -> None:
         """Close the connection; what is written still goes out."""
@@ -418,12 +413,18 @@ class HttpProtocol(HttpToolsProtocol):
             exchange.disconnected = True
             self._client_left(exchange)
             self.flow.resume_writing()
-        elif exchange.body.reading_itself or self._rest_may_be_here(exchange):
+        elif exchange.body.reading_itself or self._rest_is_here(exchange):
             self.loop.call_later(_HANGUP_AGAIN_S, self._watch_hangup)
         else:
             self._client_left(exchange)
 
-    def _rest_may_be_here(self, exchange: Exchange) -> bool:
+    def _rest_is_here(self, exchange: Exchange) -> bool:
+        try:
+            return self._unread_completes(exchange)
+        except OSError:  # broken meanwhile
+            return False
+
+    def _unread_completes(self, exchange: Exchange) -> bool:
         """Whether what has come and is unread may complete the body."""
         if exchange.inbound.complete:
             return False

@@ -63,4 +63,12 @@ class Readiness:
         for descriptor, events in self._epoll.poll(0, _BATCH):
             callback = self._callbacks.get(descriptor)  # an earlier callback of this batch may have forgotten it
             if callback is not None:
-                callback(events)
+                self._call(callback, events)
+
+    def _call(self, callback: Callable[[int], None], events: int) -> None:
+        """One callback's failure must not cost the others their events, which come only once."""
+        try:
+            callback(events)
+        except Exception as exc:  # noqa: BLE001 - reported as the event loop reports its own
+            if self._loop is not None:
+                self._loop.call_exception_handler({"message": "Readiness callback failed", "exception": exc})

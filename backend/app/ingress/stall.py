@@ -33,7 +33,7 @@ class StallWatch:
 
     def wrote(self) -> None:
         """Something was given to the transport."""
-        if self._timer is None and self._wire.transport.get_write_buffer_size():
+        if self._timer is None and self._wire.unsent_bytes():
             self._arm()
 
     def cancel(self) -> None:
@@ -48,7 +48,7 @@ class StallWatch:
 
     def _look(self) -> None:
         self._timer = None
-        if not self._wire.transport.get_write_buffer_size():
+        if not self._wire.unsent_bytes():
             return
         if self._acknowledged() == self._acked:
             self._wire.abort()

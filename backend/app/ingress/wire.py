@@ -153,6 +153,13 @@ class Wire(asyncio.BufferedProtocol):
         tls_object = self.transport.get_extra_info("ssl_object")
         return pending + (tls_object.pending() if tls_object is not None else 0)
 
+    def unsent_bytes(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        unsent: int = self.transport.get_write_buffer_size()
+        if self.raw is not None:
+            unsent += self.raw.get_write_buffer_size()
+        return unsent
+
     def close(self) -> None:
         """Close in order: what is written goes out first."""
         if self.raw is not None:

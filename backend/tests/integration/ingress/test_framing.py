@@ -273,6 +273,21 @@ def test_a_sane_request_id_is_taken_over(given: str, taken: bool, client: RawCli
     assert echo.scopes[0]["state"]["request_id"] == answer.headers["x-request-id"]
 
 
+def test_white_space_is_no_way_to_hold_the_event_loop(server: LiveServer) -> None:
+    """A value of 30 KB of spaces and a bad octet (a backtracking pattern takes seconds) is refused at once."""
+    with server.connect(timeout_s=1) as client:
+        client.send(b"GET / HTTP/1.1\r\n" + HOST + b"X:" + b" " * 30_000 + b"\x00\r\n\r\n")
+        assert client.answer().status == 400
+
+
+def test_a_flood_of_tiny_chunks_arrives(client: RawClient, echo: Echo) -> None:
+    """More elements than the decoder reads in one call."""
+    head = b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    client.send(head + b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n")
+    assert client.answer().status == 200
+    assert echo.bodies == [b"x" * 50_000]
+
+
 def test_an_endless_header_costs_no_memory_and_is_cut(server: LiveServer) -> None:
     """The server reads a little more than the limit, answers, and stops reading for good."""
     with server.connect() as client:

@@ -99,3 +99,20 @@ def test_a_stop_cuts_handshakes_short(certificate: dict[str, Any]) -> None:
         server.wait_for(lambda: server.server.connections == 1)
         server.stop()
         server.join(5)
+
+
+def test_a_slow_reader_gets_the_whole_of_a_last_answer(certificate: dict[str, Any]) -> None:
+    """`Connection: close` and a reader slower than the lingering time: nothing is cut off."""
+    size = 12_000_000
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, 200, b"x" * size, close=True)
+
+    with LiveServer(large, linger_s=0.1, **certificate) as server, server.connect() as client:
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        client.send(GET)
+        got, tick = 0, threading.Event()
+        while data := client.sock.recv(200_000):
+            got += len(data)
+            tick.wait(0.001)
+    assert got > size
