@@ -296,15 +296,32 @@ async def test_a_writer_that_comes_while_room_is_given_back_waits(
 
 async def test_write_back_that_cannot_begin_is_a_failed_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk said that it can't keep the bytes: no later sync is believed."""
+    begun = threading.Event()
 
     def failing(*_: int) -> None:
+        begun.set()
         raise OSError(errno.EIO, "Input/output error")
 
     async with spool_in(tmp_path / "spool") as spool:
         await spool.reserve("up", "ann", 10)
-        with monkeypatch.context() as patch:
-            patch.setattr("app.staging.spool.writer.start_writeback", failing)
-            with pytest.raises(SyncFailed):
-                write(spool, "up", 0, b"x")
+        monkeypatch.setattr("app.staging.spool.writeback.start_writeback", failing)
+        write(spool, "up", 0, b"x")
+        await asyncio.to_thread(begun.wait)
+        await asyncio.to_thread(spool._write_back.close)
         with pytest.raises(SyncFailed):
             await spool.sync("up")
+        with pytest.raises(SyncFailed):
+            write(spool, "up", 1, b"x")
+
+
+async def test_who_writes_does_not_wait_for_write_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk whose queue is full holds the write-back thread, and nobody else."""
+    going_on = threading.Event()
+    monkeypatch.setattr("app.staging.spool.writeback.start_writeback", lambda *_: going_on.wait())
+    async with spool_in(tmp_path / "spool") as spool:
+        await spool.reserve("up", "ann", 10)
+        write(spool, "up", 0, b"xy")
+        write(spool, "up", 2, b"z")
+        await spool.sync("up")
+        assert read(spool, "up", 0, 3) == b"xyz"
+        going_on.set()

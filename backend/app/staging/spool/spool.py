@@ -30,6 +30,7 @@ from app.posix.threads import run_to_end
 from app.staging.spool.faults import NO_ROOM, sync_faults, system_faults
 from app.staging.spool.ledger import RoomLedger
 from app.staging.spool.places import Place, PlaceTable
+from app.staging.spool.writeback import WriteBack
 from app.staging.spool.writer import SpoolWriter
 
 __all__ = ["SpoolSpace", "SpoolStaging"]
@@ -76,6 +77,7 @@ class SpoolStaging:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="spool")
         self._entries = DirectorySync()
         self._places = PlaceTable(self._open_file, max_open=max_open_files)
+        self._write_back = WriteBack(self._places)
         self._ledger = RoomLedger(
             available=self._available,
             allocated=self._allocated,
@@ -94,6 +96,7 @@ class SpoolStaging:
     async def aclose(self) -> None:
         """Wait for what is under way and let go of the directory. Writers must be closed."""
         await asyncio.to_thread(self._executor.shutdown)
+        await asyncio.to_thread(self._write_back.close)
         self._places.close()
         if self._dirfd != _CLOSED:
             os.close(self._dirfd)
@@ -126,6 +129,7 @@ class SpoolStaging:
             place,
             offset,
             sync=lambda: self._sync_place(place),
+            write_back=lambda start, length: self._write_back.begin(upload_id, start, length),
             close=lambda: self._places.give_back(upload_id, place, writing=True),
         )
 

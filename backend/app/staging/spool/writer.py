@@ -7,7 +7,6 @@ from collections.abc import Callable
 from threading import Lock
 
 from app.core.errors import StagingUnavailable
-from app.posix.calls import start_writeback
 from app.staging.spool.faults import sync_faults, system_faults
 from app.staging.spool.places import Place
 
@@ -17,21 +16,31 @@ __all__ = ["SpoolWriter"]
 class SpoolWriter:
     """`StagingWriter` of the spool. The lock makes a close from another thread wait for the write it would cut."""
 
-    __slots__ = ("_begin", "_close", "_lock", "_place", "_position", "_sync")
+    __slots__ = ("_begin", "_close", "_lock", "_place", "_position", "_sync", "_write_back")
 
-    def __init__(self, place: Place, offset: int, *, sync: Callable[[], None], close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        offset: int,
+        *,
+        sync: Callable[[], None],
+        write_back: Callable[[int, int], None],
+        close: Callable[[], None],
+    ) -> None:
         """Write to a borrowed place from `offset` on.
 
         Args:
             place: the file.
             offset: where the first byte goes.
             sync: makes all that was written, and the file's name, durable.
+            write_back: begins to write a range, offset and length, to the disk; does not block.
             close: gives the place back.
         """
         self._place: Place | None = place
         self._begin = offset
         self._position = offset
         self._sync = sync
+        self._write_back = write_back
         self._close = close
         self._lock = Lock()
 
@@ -58,15 +67,11 @@ class SpoolWriter:
     def finish(self, *, durable: bool) -> None:
         """Start write-back of what was written here, or wait until it is durable."""
         with self._lock, sync_faults():
-            place = self._opened()
+            self._opened()
             if durable:
                 self._sync()
-                return
-            try:
-                start_writeback(place.fd, self._begin, self._position - self._begin)
-            except OSError:
-                place.damaged = True
-                raise
+            else:
+                self._write_back(self._begin, self._position - self._begin)
 
     def close(self) -> None:
         """Give the place back."""
