@@ -249,9 +249,15 @@ class Uploads:
     # -- going on ----------------------------------------------------------------------------------------------------
 
     async def recorded(self, live: LiveUpload) -> None:
-        """A chunk was recorded: see whether the upload is whole, and let the transfer get on."""
+        """A chunk was recorded: see whether the upload is whole, and let the transfer get on.
+
+        With explicit completion the client is still there: the sync waits for `complete`, not the last chunk's answer.
+        """
         if live.all_recorded and live.row.received_at is None and not live.row.ended:
-            await unbroken(self.whole(live))
+            if live.row.completion is Completion.AUTO:
+                await unbroken(self.whole(live))
+                return
+            self._slots.release(live.row.id)
         self.transfers.poke(live)
 
     async def whole(self, live: LiveUpload) -> None:
