@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -160,14 +161,16 @@ class Listener:
         task.add_done_callback(self._connecting.discard)
 
     def _prepare(self, sock: socket.socket) -> None:
-        """A peer whose link is down, or that takes nothing, is found out also when only the kernel has to do with it."""
+        """Leave the peer that takes nothing, or whose link is down, to the kernel (tcp(7)).
+
+        TCP_USER_TIMEOUT counts from the last progress: an acknowledgement, or a window that opened. So it cuts off who
+        reads nothing of a download, not who reads slowly; and it still holds when our side is closed.
+        """
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
-        sock.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1000, int(self._engine.config.body_idle_s * 1000))
-        )
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(self._engine.config.body_idle_s * 1000))
 
     async def _connect(self, sock: socket.socket) -> None:
         try:

@@ -10,7 +10,7 @@ Laws:
   waits in `_inbox` and is looked at when the exchange has ended (pipelining without a queue).
 - A new llhttp parser for each head, and it sees nothing else: neither bodies nor trailers reach it, so nothing of them
   can become a header or a request.
-- Every state has a deadline: HEAD header or keep-alive time, EXCHANGE the body's pace and the answer's progress,
+- Every state has a deadline: HEAD header or keep-alive time, EXCHANGE the body's pace and TCP_USER_TIMEOUT for the answer,
   DRAIN and LINGER their own.
 - After a refusal nothing is parsed any more.
 """
@@ -48,7 +48,6 @@ from app.ingress.head import RequestHead, find_head, parse_head
 from app.ingress.inbound import Inbound
 from app.ingress.pump import PumpedBody
 from app.ingress.readiness import HANGUP
-from app.ingress.stall import StallWatch
 from app.ingress.wire import HEAD_READ_BYTES, SCRATCH_BYTES, Wire
 from app.protocols.problem import problem_document
 
@@ -134,7 +133,6 @@ class HttpProtocol(HttpToolsProtocol):
         self.client = get_remote_addr(wire.transport)
         self.scheme = "https" if wire.tls else "http"
         self.connections.add(self)
-        self._stall = StallWatch(wire, self.engine.config.body_idle_s)
         self._set_timer(self.engine.config.header_timeout_s, self._head_expired)
         if self.stopping:
             self.end()
@@ -144,7 +142,6 @@ class HttpProtocol(HttpToolsProtocol):
         del exc
         self.phase = Phase.CLOSED
         self._cancel_timer()
-        self._stall.cancel()
         self._forget_hangup()
         self.connections.discard(self)
         exchange, self.exchange = self.exchange, None
@@ -274,7 +271,6 @@ class HttpProtocol(HttpToolsProtocol):
         """Send, unless the connection is closing."""
         if not self.transport.is_closing():
             self.transport.write(data)
-            self._stall.wrote()
 
     async def writable(self) -> None:
         """Return when the transport takes more, or the connection is lost."""
@@ -366,7 +362,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.wire.pause()  # the peer's window closes; it has until the deadline to read the answer
 
     def _lingered(self) -> None:
-        if self.wire.unsent_bytes():  # a slow reader of the answer; whether too slow, `StallWatch` says
+        if self.wire.unsent_bytes():  # a slow reader of the answer; whether too slow, TCP_USER_TIMEOUT says
             self._set_timer(self.engine.config.linger_s, self._lingered)
         elif self.wire.tls:
             self.wire.abort()  # an orderly end of TLS would read on

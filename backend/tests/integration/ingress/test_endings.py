@@ -186,7 +186,7 @@ def test_connections_over_the_limit_are_told_so() -> None:
 SERVER_SCRIPT = """
 import sys
 from app.core.body import BODY_EXTENSION
-from app.ingress import IngressConfig, make_server
+from app.ingress import IngressConfig, SilentObserver, make_server
 from app.services.chunk_buffer_pool import ChunkBufferPool
 
 pool = ChunkBufferPool(65536, 4, timeout_s=5)
@@ -204,12 +204,16 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
+class Telling(SilentObserver):
+    def accept_paused(self):
+        print("paused", flush=True)
+
 async def draining():
     print("draining", flush=True)
 
 make_server(
     app,
-    ingress=IngressConfig(pool=pool, shutdown_grace_s=float(sys.argv[1]), linger_s=0.2),
+    ingress=IngressConfig(pool=pool, shutdown_grace_s=float(sys.argv[1]), linger_s=0.2, observer=Telling()),
     port=0,
     before_drain=[draining],
     on_listening=lambda addresses: print(addresses[0][1], flush=True),
@@ -240,6 +244,8 @@ def test_descriptors_out_pauses_accepting_and_recovers() -> None:
 
     with server_process(1, preexec_fn=few) as (process, port):
         clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(80)]
+        assert process.stdout is not None
+        assert process.stdout.readline() == "paused\n"
         clients[0].sendall(request)
         assert clients[0].recv(100).split()[1] == b"503"  # no descriptor for the duplicate
         for client in clients[:79]:
