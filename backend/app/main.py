@@ -242,6 +242,7 @@ def build(settings: Settings) -> Server:
         permits=settings.max_transfers,
         clock=clock,
         on_ended=uploads.ended,
+        on_failed=uploads.fail,
         on_lost=uploads.ask_again,
         metrics=metrics,
     )
@@ -268,7 +269,7 @@ def build(settings: Settings) -> Server:
             attempts=settings.chunk_attempts,
             durable=settings.durability == "power",
             on_recorded=uploads.recorded,
-            on_untrusted=uploads.quarantine,
+            on_untrusted=uploads.fail,
             metrics=metrics,
         ),
         small_files=SmallFiles(

@@ -33,13 +33,13 @@ class ConcurrencyView(BaseModel):
 
 
 class MemoryView(BaseModel):
-    """Memory of the container or host; `current_usage` in percent, null when it can't be measured."""
+    """Memory of the container or host; `current_usage` in percent; what can't be measured is null."""
 
     current_usage: float | None
     limit: int | None
     level: Literal["ok", "high", "error"]
     rss_bytes: int | None
-    source: Literal["cgroup", "host"]
+    source: Literal["cgroup", "host"] | None
 
 
 class PoolView(BaseModel):

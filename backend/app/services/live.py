@@ -11,7 +11,6 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from app.core.crc import crc32c_combine
 from app.core.errors import VerificationPending
 from app.core.ranges import ByteRange, RangeSet
-from app.core.upload import Chunk, Extent, Upload, UploadState
+from app.core.upload import Chunk, Extent, StoredFile, Upload, UploadState
 from app.destinations.port import TransferSession
 from app.services.interruption import Interruption
 from app.services.prefix_digest import PrefixDigest
@@ -72,11 +71,10 @@ class LiveUpload:
         # -- the transfer's
         self.digest = PrefixDigest()
         self.session: TransferSession | None = None
+        self.stored: StoredFile | None = None  # at the destination; the database may not know yet
         self.transfer_task: asyncio.Task[None] | None = None
         self.problem: TransferProblem | None = None
         # -- for show
-        self.started = time.monotonic()
-        self.finished: float | None = None
         self.bytes_rate = RateWindow()
         self.chunk_rate = RateWindow()
         self.on_change: Callable[[], None] = lambda: None
@@ -159,13 +157,6 @@ class LiveUpload:
             extent = self.extents[position]
             crc = crc32c_combine(crc, extent.crc32c, extent.length)
             position = extent.end
-        return crc
-
-    def file_crc32c(self) -> int:
-        """CRC32C of the whole file; when `all_recorded`."""
-        crc = 0
-        for _, extent in sorted(self.extents.items()):
-            crc = crc32c_combine(crc, extent.crc32c, extent.length)
         return crc
 
     def changed(self) -> None:

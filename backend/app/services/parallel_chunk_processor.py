@@ -10,9 +10,10 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -84,7 +85,7 @@ class ParallelChunkProcessor:
         attempts: int,
         durable: bool,
         on_recorded: Callable[[LiveUpload], Awaitable[None]],
-        on_untrusted: Callable[[LiveUpload, SyncFailed], Awaitable[None]],
+        on_untrusted: Callable[[LiveUpload, SyncFailed], Coroutine[Any, Any, None]],
         metrics: Metrics,
     ) -> None:
         """Keep what it works with.
@@ -140,7 +141,7 @@ class ParallelChunkProcessor:
             try:
                 await self._receive(live, chunk, body, declared)
             except SyncFailed as exc:
-                await self._on_untrusted(live, exc)
+                await unbroken(self._on_untrusted(live, exc))
                 raise
         await self._on_recorded(live)
         if self._mode is Mode.SEQUENTIAL:

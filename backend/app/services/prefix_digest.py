@@ -1,4 +1,4 @@
-"""SHA-256 of the staged file, computed in order while its prefix grows.
+"""SHA-256 and CRC32C of the staged file, computed in order while its prefix grows.
 
 Accepted extent by extent: an extent whose bytes no longer have the recorded CRC32C leaves the digest as it was.
 """
@@ -9,6 +9,7 @@ import hashlib
 
 import crc32c
 
+from app.core.crc import crc32c_combine
 from app.core.upload import Extent
 
 __all__ = ["ExtentDigest", "PrefixDigest"]
@@ -42,11 +43,12 @@ class ExtentDigest:
 class PrefixDigest:
     """How far, and what."""
 
-    __slots__ = ("_sha256", "position")
+    __slots__ = ("_sha256", "crc32c", "position")
 
     def __init__(self) -> None:
         """Nothing yet."""
         self.position = 0
+        self.crc32c = 0
         self._sha256 = hashlib.sha256()
 
     def begin(self, extent: Extent) -> ExtentDigest:
@@ -58,6 +60,7 @@ class PrefixDigest:
         if trial.sha256 is None or not trial.holds:
             raise ValueError("an extent that does not hold was accepted")
         self._sha256 = trial.sha256
+        self.crc32c = crc32c_combine(self.crc32c, trial.crc, trial.extent.length)
         self.position = trial.extent.end
 
     @classmethod
@@ -65,6 +68,7 @@ class PrefixDigest:
         """That of a file that came in one piece and was digested on the way."""
         digest = cls()
         digest._sha256 = sha256
+        digest.crc32c = extent.crc32c
         digest.position = extent.end
         return digest
 

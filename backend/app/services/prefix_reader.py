@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 
 from app.core.upload import Extent
+from app.posix.threads import run_to_end
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.live import LiveUpload
 from app.services.prefix_digest import ExtentDigest
@@ -98,12 +99,7 @@ class PrefixReader:
                 self._staging.drop_cache(upload_id, 0, trial.position)
             return view
 
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])  # the thread still writes into the slab
-            raise
+        return await run_to_end(self._threads, work)  # also when cancelled, twice: the thread writes into the slab
 
     @staticmethod
     async def _grows(live: LiveUpload, stall_s: float) -> bool:

@@ -18,7 +18,14 @@ from dataclasses import replace
 import stamina
 import structlog
 
-from app.core.errors import DigestMismatch, ForebayError, InternalError, OutOfSpace, Unavailable
+from app.core.errors import (
+    DestinationUnavailable,
+    DigestMismatch,
+    ForebayError,
+    InternalError,
+    OutOfSpace,
+    Unavailable,
+)
 from app.core.upload import Extent, StoredFile, Upload, UploadState
 from app.destinations.port import Destination, Digests, TakesOver, Target
 from app.observability.metrics import Metrics
@@ -63,6 +70,7 @@ class TransferEngine:
         permits: int,
         clock: Callable[[], float],
         on_ended: Callable[[LiveUpload], Awaitable[None]],
+        on_failed: Callable[[LiveUpload, ForebayError], Awaitable[None]],
         on_lost: Callable[[LiveUpload, list[Extent]], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
@@ -75,7 +83,8 @@ class TransferEngine:
             repository: where states are kept.
             permits: transfers at once to one destination.
             clock: service seconds.
-            on_ended: told when an upload is completed or has failed.
+            on_ended: told when an upload is completed.
+            on_failed: told of what can't pass; ends the upload.
             on_lost: told of extents that staging no longer holds as acknowledged; asks for them again.
             metrics: counts what arrived.
         """
@@ -86,6 +95,7 @@ class TransferEngine:
         self._permits = {name: asyncio.Semaphore(permits) for name in destinations}
         self._clock = clock
         self._on_ended = on_ended
+        self._on_failed = on_failed
         self._on_lost = on_lost
         self._metrics = metrics
         self._group: asyncio.TaskGroup | None = None
@@ -141,14 +151,11 @@ class TransferEngine:
         ):
             with attempt:
                 try:
-                    async with self._permits[live.row.destination]:
-                        await self._advance(live)
+                    await self._advance_or_fail(live)
                 except (Unavailable, OutOfSpace) as exc:
                     self._note(live, exc, attempt.num)
                     raise
-                except ForebayError as exc:
-                    await self._fail(live, exc)
-                except Exception as exc:
+                except Exception as exc:  # whatever it is, one upload's trouble must not end the server
                     log.exception("transfer broke", upload=live.row.id)
                     error = InternalError()
                     self._note(live, error, attempt.num)
@@ -156,14 +163,28 @@ class TransferEngine:
         live.problem = None
         live.changed()
 
+    async def _advance_or_fail(self, live: LiveUpload) -> None:
+        try:
+            destination = self._destinations.get(live.row.destination)
+            if destination is None:
+                raise DestinationUnavailable(
+                    f"This server has no destination {live.row.destination!r} any more. What was received is kept."
+                )
+            async with self._permits[live.row.destination]:
+                await self._advance(live, destination)
+        except (Unavailable, OutOfSpace):
+            raise
+        except ForebayError as exc:
+            log.warning("transfer failed", upload=live.row.id, code=exc.code, detail=exc.detail)
+            await self._on_failed(live, exc)
+
     def _note(self, live: LiveUpload, error: ForebayError, attempts: int) -> None:
         log.warning("transfer waits", upload=live.row.id, code=error.code, detail=error.detail, attempts=attempts)
         self._metrics.retried("destination")
         live.problem = TransferProblem(error.code, error.detail, attempts)
         live.changed()
 
-    async def _advance(self, live: LiveUpload) -> None:
-        destination = self._destinations[live.row.destination]
+    async def _advance(self, live: LiveUpload, destination: Destination) -> None:
         try:
             if await self._linkable(live, destination):
                 pieces = self._reader.pieces(live, send_from=live.row.size, stall_s=0)
@@ -199,9 +220,9 @@ class TransferEngine:
             await live.session.append(pieces)
         if live.session.state != live.row.transfer_state:
             async with live.lock:
-                row = replace(live.row, transfer_state=live.session.state)
-                await self._repository.save_upload(row)
-                live.row = row
+                state = live.session.state
+                await self._repository.save_upload(replace(live.row, transfer_state=state))
+                live.row = replace(live.row, transfer_state=state)  # chunks may have been recorded meanwhile
         live.changed()
 
     async def _lost(self, live: LiveUpload, lost: BytesLost) -> None:
@@ -224,9 +245,11 @@ class TransferEngine:
         async with live.lock:
             if live.row.state is not UploadState.TRANSFERRING:
                 return  # cancelled just before
-            digests = Digests(sha256=live.digest.hexdigest(), crc32c=live.file_crc32c())
+            digests = Digests(sha256=live.digest.hexdigest(), crc32c=live.digest.crc32c)
             check_declared(live.row, digests)
-            stored = await self._store(live, destination, digests)
+            if live.stored is None:
+                live.stored = await self._store(live, destination, digests)
+            stored = live.stored
             row = live.row.become(
                 UploadState.COMPLETED,
                 stored_id=stored.id,
@@ -253,25 +276,6 @@ class TransferEngine:
         if live.session is None:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
         return await live.session.finish(digests)
-
-    async def _fail(self, live: LiveUpload, error: ForebayError) -> None:
-        log.error("transfer failed", upload=live.row.id, code=error.code, detail=error.detail)
-        async with live.lock:
-            if live.row.ended:
-                return
-            row = live.row.become(
-                UploadState.FAILED,
-                error_code=error.code,
-                error_detail=error.detail,
-                ended_at=time.time(),
-                active_at_s=self._clock(),
-            )
-            await self._repository.save_upload(row)
-            live.row = row
-        if live.session is not None:
-            await live.session.abort()
-            live.session = None
-        await self._on_ended(live)
 
 
 def check_declared(row: Upload, digests: Digests) -> None:

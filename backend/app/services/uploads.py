@@ -271,7 +271,7 @@ class Uploads:
         try:
             await self._whole(live)
         except SyncFailed as exc:
-            await self.quarantine(live, exc)
+            await self.fail(live, exc)
             raise
         self._slots.release(live.row.id)
         live.changed()
@@ -347,7 +347,7 @@ class Uploads:
         """Stop it for good: nothing is received, transferred or kept any more when this returns.
 
         Raises:
-            StateConflict: it is completed.
+            StateConflict: it is completed, or about to be.
         """
         await unbroken(self._cancel(live))
 
@@ -355,6 +355,8 @@ class Uploads:
         async with live.lock:
             if live.row.state in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
                 return
+            if live.stored is not None:
+                raise StateConflict("The file is at its destination already.", state=live.row.state.value)
             await self._end(live, UploadState.CANCELLED, None)
         await self.ended(live)
 
@@ -366,8 +368,11 @@ class Uploads:
             await self._end(live, UploadState.EXPIRED, None)
         await self.ended(live)
 
-    async def quarantine(self, live: LiveUpload, error: SyncFailed) -> None:
-        """The disk lost bytes that were written: nothing staged of this upload can be trusted any more."""
+    async def fail(self, live: LiveUpload, error: ForebayError) -> None:
+        """It can't be brought to its end: what it was declared as, its name, or the disk is against it.
+
+        Its transfer's task may be the caller (`unbroken` would make another one of it, which would wait for itself).
+        """
         async with live.lock:
             if not live.row.ended:
                 await self._end(live, UploadState.FAILED, error)
@@ -381,7 +386,11 @@ class Uploads:
             error_code=error.code if error is not None else None,
             error_detail=error.detail if error is not None else None,
         )
-        await self._repository.save_upload(row, durable=True)
+        try:
+            await self._repository.save_upload(row, durable=True)
+        except (NotFound, StateConflict):  # an end that we were told had failed was written all the same, or by others
+            log.warning("the database knows of another end", upload=row.id, wanted=state.value)
+            row = await self._repository.upload(row.id) or row
         live.row = row
 
     async def ended(self, live: LiveUpload) -> None:
@@ -389,12 +398,11 @@ class Uploads:
         if live.ended.is_set():
             return
         live.ended.set()
-        live.finished = time.monotonic()
         row = live.row
         log.info("upload ended", upload=row.id, state=row.state.value, bytes=row.size, code=row.error_code)
-        await live.stop_receiving(lambda: StateConflict(f"The upload is {row.state}.", state=row.state.value))
         try:
-            if row.state is not UploadState.COMPLETED:
+            if row.state is not UploadState.COMPLETED:  # who still sends to a completed one repeats what is recorded
+                await live.stop_receiving(lambda: StateConflict(f"The upload is {row.state}.", state=row.state.value))
                 await self.transfers.cancel(live)
         except ForebayError as exc:
             log.warning("what was sent could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
@@ -434,7 +442,7 @@ class Uploads:
             if live.row.ended:
                 return
             await self._repository.forget_extents(live.row.id, spoilt)
-            row = replace(live.row, received_at=None)
+            row = replace(live.row, received_at=None, active_at_s=self._clock())  # its age begins anew: it must be sent
             if row.state is UploadState.TRANSFERRING:
                 row = row.become(UploadState.RECEIVING)
             await self._repository.save_upload(row)
@@ -444,7 +452,7 @@ class Uploads:
 
     async def _start_over(self, live: LiveUpload) -> None:
         await self._repository.forget_extents(live.row.id)
-        row = replace(live.row, received_at=None, transfer_state=None)
+        row = replace(live.row, received_at=None, transfer_state=None, active_at_s=self._clock())
         if row.state is UploadState.TRANSFERRING:
             row = row.become(UploadState.RECEIVING)
         await self._repository.save_upload(row)
