@@ -188,6 +188,7 @@ class ApiClient:
 
     def begin_chunk(self, upload_id: str, number: int, length: int, first: bytes = b"") -> socket.socket:
         """Send a chunk's header and its first bytes; the rest, and the answer, are the caller's business."""
+        self.connection.close()
         self.connection.connect()
         sock: socket.socket = self.connection.sock
         fields = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())

@@ -127,6 +127,12 @@ class ServerProcess:
         self._process.send_signal(number)
         return self._process.wait(_STOP_S)
 
+    def wait(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        if self._process is None:
+            raise RuntimeError("not started")
+        return self._process.wait(_STOP_S)
+
     def kill(self) -> None:
         """End it with SIGKILL, as a crash does."""
         self.stop(signal.SIGKILL)

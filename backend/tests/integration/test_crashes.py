@@ -1,0 +1,294 @@
+"""Promise 1 under kill -9, at random moments and at chosen system calls; stopping, restarting, changing the mode.
+
+Nothing is timed: a kill comes after so many acknowledgements, and clients go on when the server listens again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import forebay
+from app.testing.api_client import ApiClient
+from app.testing.server_process import ServerProcess
+from app.testing.stubborn_client import CHUNK_BYTES, StubbornClient, Witness
+
+Start = Callable[..., ServerProcess]
+CHUNK = CHUNK_BYTES
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace kills at system calls")
+
+
+class Outages:
+    """A server that is killed and started again while clients go on; nobody asks it while it is away."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+        self.up = threading.Event()
+        self.up.set()
+
+    def wait_until_up(self) -> None:
+        """For clients."""
+        assert self.up.wait(60)
+
+    def crash(self, witness: Witness, number: signal.Signals = signal.SIGKILL) -> int:
+        """Kill it, look at what lies at the destination, start it again."""
+        self.up.clear()
+        status = self.server.stop(number)
+        try:
+            witness.check(self.server.files)
+        finally:
+            self.server.start()
+            self.up.set()
+        return status
+
+
+def start_clients(
+    pool: ThreadPoolExecutor, outages: Outages, witness: Witness, seeds: range, over: threading.Event
+) -> list[Future[None]]:
+    """One stubborn client per seed, each in a thread, until it is over."""
+
+    def run(seed: int) -> None:
+        address = ("127.0.0.1", outages.server.port)
+        with StubbornClient(address, witness, seed, wait_until_up=outages.wait_until_up) as client:
+            client.run(over.is_set)
+
+    return [pool.submit(run, seed) for seed in seeds]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_was_acknowledged_survives_kills_at_random_moments(start_server: Start, seed: int) -> None:
+    """FAULTS 1: eleven kills each; server state ≥ last acknowledgement, every file equal, nothing half-visible."""
+    chance = random.Random(seed)
+    outages, witness, over = Outages(start_server()), Witness(), threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        running = start_clients(pool, outages, witness, range(seed * 10, seed * 10 + 4), over)
+        try:
+            for _ in range(11):
+                witness.wait_for_acknowledgements(chance.randint(1, 25))
+                threading.Event().wait(chance.random() * 0.02)  # so that it hits any step of a request
+                outages.crash(witness)
+        finally:
+            over.set()
+        for future in running:
+            future.result(60)
+    witness.check(outages.server.files)
+    assert len(witness.completed) >= 4
+    assert outages.server.stop() == 0
+    assert list((outages.server.directory / "var" / "spool").iterdir()) == []
+
+
+@pytest.mark.slow
+async def test_the_real_client_brings_its_files_through_kills(start_server: Start, tmp_path: Path) -> None:
+    """The SDK of `client/`, two files of 48 MiB at once, six kills."""
+    server = await asyncio.to_thread(start_server, tmp_path / "server", PARALLEL_UPLOAD_CHUNK_SIZE_MB="1")
+    chance = random.Random(48)
+    paths = [tmp_path / f"{name}.bin" for name in "ab"]
+    for path in paths:
+        path.write_bytes(chance.randbytes(48 << 20))
+    received: dict[Path, int] = dict.fromkeys(paths, 0)
+    moved = asyncio.Event()
+
+    def note(event: forebay.UploadEvent) -> None:
+        if isinstance(event, forebay.Progress):
+            assert event.received >= received[event.path], "what was acknowledged is never taken back"
+            received[event.path] = event.received
+            moved.set()
+
+    async def kill_on_the_way() -> None:
+        for share in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8):
+            while sum(received.values()) < share * 2 * (48 << 20):
+                moved.clear()
+                await moved.wait()
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+
+    policy = forebay.RetryPolicy(patience_s=60, wait_initial_s=0.05, wait_max_s=0.5)
+    async with forebay.AsyncClient(server.url, state_dir=tmp_path / "state", policy=policy) as client:
+        async with asyncio.TaskGroup() as group:
+            uploads = [group.create_task(client.upload(path, parallel=2, progress=note)) for path in paths]
+            group.create_task(kill_on_the_way())
+    for path, upload in zip(paths, uploads, strict=True):
+        assert upload.result().upload_id
+        assert (
+            hashlib.sha256((server.files / path.name).read_bytes()).digest()
+            == hashlib.sha256(path.read_bytes()).digest()
+        )
+
+
+# Counted by strace per thread: the database's writer has 12 writes for a creation, then 6 for each chunk.
+_CALLS = [
+    ("fallocate", 1),  # room is taken, nobody knows of it
+    *(("pwrite64", when) for when in (1, 12, 14, 33, 45)),
+    *(("sync_file_range", when) for when in (1, 3)),  # a chunk is in the spool and not recorded
+    ("fdatasync", 1),  # all is received, not synced
+    ("fsync", 1),
+    ("linkat", 1),  # to the final name
+    ("fdatasync", 2),  # it has its name, and the database does not know
+    ("unlink,unlinkat", 1),  # completed, the spool's name is still there
+]
+
+
+@contextmanager
+def killing_at(pid: int, calls: str, when: int) -> Iterator[None]:
+    """From here on, the process is killed as one of its threads enters these system calls for that time."""
+    command = ["strace", "-f", "-p", str(pid), "-o", "/dev/null"]
+    command += ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert "attached" in tracer.stderr.readline()
+            yield
+        finally:
+            tracer.terminate()
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.parametrize(("calls", "when"), _CALLS)
+def test_a_kill_at_a_system_call_leaves_nothing_half_done(start_server: Start, calls: str, when: int) -> None:
+    """FAULTS 2, and the moment between the link to the final name and the database's commit."""
+    server = start_server()
+    witness = Witness()
+    deaths: list[int] = []
+
+    def wait_until_up() -> None:
+        deaths.append(server.wait())
+        witness.check(server.files)
+        server.start()
+
+    address = ("127.0.0.1", server.port)
+    with (
+        StubbornClient(address, witness, when, wait_until_up=wait_until_up) as client,
+        killing_at(server.pid, calls, when),
+    ):
+        done = client.upload(random.Random(when).randbytes(4 * CHUNK + 5))
+    assert deaths == [-signal.SIGKILL], "the kill came, once"
+    assert done["state"] == "completed"
+    witness.check(server.files)
+    assert [path.name for path in server.files.iterdir() if path.is_file()] == [done["result"]["name"]]
+
+
+# -- stopping, restarting, changing the mode -----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_restarts_under_load_lose_nothing(start_server: Start) -> None:
+    """SIGTERM again and again while files come: exit 0 each time, and every promise kept."""
+    outages, witness, over = Outages(start_server()), Witness(), threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        running = start_clients(pool, outages, witness, range(4), over)
+        try:
+            for _ in range(5):
+                witness.wait_for_acknowledgements(20)
+                assert outages.crash(witness, signal.SIGTERM) == 0
+        finally:
+            over.set()
+        for future in running:
+            future.result(60)
+    witness.check(outages.server.files)
+
+
+def test_sigterm_under_a_hundred_uploads_keeps_what_was_acknowledged(start_server: Start) -> None:
+    """FAULTS 26: half-sent chunks are given up at the end of the grace time, exit 0, and they go on afterwards."""
+    server = start_server(
+        PARALLEL_UPLOAD_MAX_CONCURRENT_UPLOADS="100",
+        PARALLEL_UPLOAD_SHUTDOWN_GRACE_S="0.5",
+    )
+    address = ("127.0.0.1", server.port)
+    content = random.Random(26).randbytes(2 * CHUNK)
+    uploads: list[tuple[ApiClient, dict[str, Any]]] = []
+    try:
+        for number in range(100):
+            api = ApiClient(address)
+            view = api.create(f"{number}.bin", len(content), chunk_size=CHUNK)
+            assert api.put_chunk(view["id"], 0, content[:CHUNK]).status == 204
+            api.begin_chunk(view["id"], 1, CHUNK, content[CHUNK : CHUNK + 1000])
+            uploads.append((api, view))
+        assert server.stop() == 0
+    finally:
+        for api, _ in uploads:
+            api.close()
+    server.start()
+    with ApiClient(address) as api:
+        for _, view in uploads:
+            assert api.upload(view["id"])["missing_chunks"] == [{"first": 1, "last": 1}]
+            assert api.put_chunk(view["id"], 1, content[CHUNK:]).status == 204
+            assert api.complete(view["id"]).json["state"] == "completed"
+        assert api.status()["buffer_pool"]["slabs_leased"] == 0
+    assert {path.read_bytes() for path in server.files.iterdir() if path.is_file()} == {content}
+
+
+@pytest.mark.parametrize("first", ["True", "False"])
+def test_the_flag_flips_at_thirty_percent_and_no_byte_is_sent_again(start_server: Start, first: str) -> None:
+    """Both ways, with ranges out of order where that can be; who goes on in the old way is told what to do."""
+    server = start_server(ENABLE_PARALLEL_UPLOADS=first)
+    content = random.Random(30).randbytes(10 * CHUNK)
+    sent = 0
+
+    def put(api: ApiClient, number: int) -> int:
+        nonlocal sent
+        reply = api.put_chunk(view["id"], number, content[number * CHUNK : (number + 1) * CHUNK])
+        sent += CHUNK if reply.status == 204 else 0
+        return reply.status
+
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        view = api.create("a.bin", len(content), chunk_size=CHUNK)
+        assert view["mode"] == ("parallel" if first == "True" else "sequential")
+        before = (7, 0, 4) if first == "True" else (0, 1, 2)
+        assert [put(api, number) for number in before] == [204, 204, 204]
+    assert server.stop() == 0
+    server.settings["ENABLE_PARALLEL_UPLOADS"] = "False" if first == "True" else "True"
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        now = api.upload(view["id"])
+        assert now["mode"] == ("sequential" if first == "True" else "parallel")
+        assert now["max_concurrent_chunks"] == (1 if first == "True" else 8)
+        assert (now["chunk_size"], now["bytes_received"]) == (CHUNK, 3 * CHUNK)
+        if first == "True":
+            stale = api.put_chunk(view["id"], 9, content[9 * CHUNK :])
+            assert (stale.status, stale.code) == (409, "mode-changed")
+            assert (stale.json["mode"], stale.json["next_chunk"]) == ("sequential", 1)
+        missing = [n for span in now["missing_chunks"] for n in range(span["first"], span["last"] + 1)]
+        order = missing if first == "True" else missing[::-1]
+        assert [put(api, number) for number in order] == [204] * 7
+        assert api.complete(view["id"]).json["state"] == "completed"
+    assert sent == len(content)
+    assert (server.files / "a.bin").read_bytes() == content
+
+
+def test_sequential_chunks_come_in_order_and_are_forwarded_before_they_are_acknowledged(start_server: Start) -> None:
+    """The guide's "current system": 4 MiB chunks, one at a time, each at the destination's side before the next."""
+    server = start_server(ENABLE_PARALLEL_UPLOADS="False")
+    content = random.Random(4).randbytes(9 << 20)
+    with ApiClient(("127.0.0.1", server.port)) as api, ApiClient(("127.0.0.1", server.port)) as other:
+        view = api.create("a.bin", len(content))
+        assert (view["mode"], view["chunk_size"], view["max_concurrent_chunks"]) == ("sequential", 4 << 20, 1)
+        size = view["chunk_size"]
+        early = api.put_chunk(view["id"], 1, content[size : 2 * size])
+        assert (early.status, early.code, early.json["next_chunk"]) == (409, "chunk-out-of-order", 0)
+        for number in range(3):
+            sock = api.begin_chunk(view["id"], number, len(content[number * size : (number + 1) * size]))
+            if number < 2:
+                at_once = other.put_chunk(view["id"], number + 1, content[(number + 1) * size : (number + 2) * size])
+                assert at_once.code == "chunk-out-of-order", "one at a time"
+            sock.sendall(content[number * size : (number + 1) * size])
+            assert sock.recv(12) == b"HTTP/1.1 204"
+            api.close()
+            if number < 2:
+                assert other.upload(view["id"])["bytes_transferred"] == (number + 1) * size
+            assert api.put_chunk(view["id"], number, content[number * size : (number + 1) * size]).status == 204
+        assert api.complete(view["id"]).json["state"] == "completed"
+    assert (server.files / "a.bin").read_bytes() == content
