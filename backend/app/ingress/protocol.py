@@ -53,6 +53,7 @@ from app.protocols.problem import problem_document
 
 __all__ = ["HttpProtocol", "refusal"]
 
+REQUEST_ID_EXTENSION: Final = "forebay.request_id"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=@-]{8,128}")
 _INBOX_HIGH_WATER_BYTES: Final = 64 * 1024
 _HANGUP_AGAIN_S: Final = 0.1
@@ -235,8 +236,7 @@ class HttpProtocol(HttpToolsProtocol):
         request_id = _request_id(head.fields)
         exchange = Exchange(self, head, scope, Inbound(self._inbox, head.content_length, decoder), request_id)
         exchange.body = self._body(exchange, chunked=head.chunked)
-        scope["state"]["request_id"] = request_id
-        extensions: dict[str, Any] = {BODY_EXTENSION: exchange.body}
+        extensions: dict[str, Any] = {BODY_EXTENSION: exchange.body, REQUEST_ID_EXTENSION: request_id}
         if head.version == "1.1":
             extensions[INFORMATIONAL_EXTENSION] = exchange.send_informational
         scope["extensions"] = extensions

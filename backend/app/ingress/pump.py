@@ -30,7 +30,7 @@ from app.ingress.socket_body import SocketBody
 
 __all__ = ["PumpedBody"]
 
-SHARED_BURST_BYTES: Final = 8 * 1024 * 1024
+SHARED_BURST_BYTES: Final = 16 * 1024 * 1024
 BURST_BYTES: Final = 64 * 1024 * 1024
 LOW_WATER_BYTES: Final = 64 * 1024
 

@@ -267,10 +267,10 @@ def test_odd_but_allowed_octets_pass(client: RawClient, echo: Echo) -> None:
     ("given", "taken"), [("abcdef-123456", True), ("short", False), ("a b c d e f g h", False), ("x" * 129, False)]
 )
 def test_a_sane_request_id_is_taken_over(given: str, taken: bool, client: RawClient, echo: Echo) -> None:
-    """Anything else is replaced; state and answer have the same."""
+    """Anything else is replaced; scope and answer have the same."""
     answer = client.send(f"GET / HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {given}\r\n\r\n".encode()).answer()
     assert (answer.headers["x-request-id"] == given) is taken
-    assert echo.scopes[0]["state"]["request_id"] == answer.headers["x-request-id"]
+    assert echo.scopes[0]["extensions"]["forebay.request_id"] == answer.headers["x-request-id"]
 
 
 def test_white_space_is_no_way_to_hold_the_event_loop(server: LiveServer) -> None:
