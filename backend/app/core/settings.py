@@ -245,7 +245,11 @@ class Settings(BaseSettings):
         le=3600,
     )
     max_tls_connections: int = _engine(
-        Group.CONNECTIONS, "MAX_TLS_CONNECTIONS", 200, "TLS connections (each costs about 100 KiB).", ge=1
+        Group.CONNECTIONS,
+        "MAX_TLS_CONNECTIONS",
+        200,
+        "TLS connections (each may hold up to 512 KiB that is not of the pool).",
+        ge=1,
     )
     max_connections: int = _engine(Group.CONNECTIONS, "MAX_CONNECTIONS", 4096, "Connections.", ge=8, le=100_000)
 
