@@ -9,9 +9,8 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BeforeValidator
 
 from app.api.auth import User
-from app.api.context import Ctx
+from app.api.context import Ctx, body_of
 from app.api.problems import answers
-from app.core.body import BODY_EXTENSION, RequestBody
 from app.core.errors import (
     ChunkConflict,
     ChunkFailed,
@@ -35,7 +34,7 @@ from app.core.errors import (
 )
 from app.protocols.digest import parse_digest
 
-__all__ = ["BINARY_BODY", "body_of", "router"]
+__all__ = ["BINARY_BODY", "router"]
 
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 
@@ -52,12 +51,6 @@ def _decimal(text: object) -> object:
     if isinstance(text, str) and re.fullmatch("-?[0-9]+", text) is None:
         raise ValueError("should be a decimal number")
     return text
-
-
-def body_of(request: Request) -> RequestBody:
-    """The request's body, unread."""
-    body: RequestBody = request.scope["extensions"][BODY_EXTENSION]
-    return body
 
 
 @router.put(
@@ -99,6 +92,5 @@ async def put_chunk(
     """Send chunk `number` (from 0, at `number * chunk_size`); any order, again if in doubt."""
     declared = parse_digest(content_digest)
     live = await context.uploads.find(upload_id, user.user)
-    await context.processor.receive(live, number, body_of(request), declared)
-    crc = live.recorded_crc32c(live.row.grid.chunk(number))
+    crc = await context.processor.receive(live, number, body_of(request), declared)
     return Response(status_code=204, headers={"etag": f'"crc32c-{crc:08x}"', "upload-state": live.row.state.value})

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.core.body import BODY_EXTENSION, RequestBody
 from app.core.settings import Settings
 from app.destinations.port import Destination
 from app.observability.metrics import Metrics
@@ -24,7 +25,7 @@ from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
 from app.staging.port import Staging
 
-__all__ = ["Context", "Ctx"]
+__all__ = ["Context", "Ctx", "body_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ class Context:
 def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
+
+
+def body_of(request: Request) -> RequestBody:
+    """The request's body, unread."""
+    body: RequestBody = request.scope["extensions"][BODY_EXTENSION]
+    return body
 
 
 Ctx = Annotated[Context, Depends(_context)]

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from app.api.auth import User
-from app.api.chunks import BINARY_BODY, body_of
-from app.api.context import Ctx
+from app.api.chunks import BINARY_BODY
+from app.api.context import Ctx, body_of
 from app.api.problems import answers
 from app.api.uploads import IdempotencyKey, checked_key
 from app.api.views import UploadView, upload_view

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.auth import User
-from app.api.context import Context, Ctx
+from app.api.context import Context, Ctx, body_of
 from app.api.json_body import json_body, request_schema
 from app.api.problems import answers
 from app.api.views import UploadPage, UploadView, upload_view
@@ -31,6 +31,7 @@ from app.core.errors import (
 )
 from app.core.upload import Completion, NameConflictPolicy, UploadState
 from app.protocols.digest import parse_digest
+from app.services.interruption import abandoned_when_gone
 from app.services.live import LiveUpload
 from app.services.uploads import NewUpload
 
@@ -177,13 +178,15 @@ async def get_upload(context: Ctx, user: User, upload_id: str) -> UploadView:
 async def complete_upload(
     context: Ctx,
     user: User,
+    request: Request,
     upload_id: str,
     wanted: Annotated[CompleteUpload, Depends(json_body(CompleteUpload, optional=True))],
 ) -> UploadView:
     """Everything was sent; answers when the file is at its destination."""
     declared = parse_digest(wanted.digest)
     live = await context.uploads.find(upload_id, user.user)
-    return upload_view(context, await context.uploads.complete(live, declared))
+    async with abandoned_when_gone(body_of(request)):
+        return upload_view(context, await context.uploads.complete(live, declared))
 
 
 @router.delete(

@@ -125,6 +125,15 @@ class Repository:
 
         return await self._database.read(work)
 
+    async def upload_by_key(self, owner: str, key: str) -> Upload | None:
+        """The upload that the owner began under that idempotency key."""
+
+        def work(connection: Connection) -> Upload | None:
+            row = connection.execute(sql.UPLOAD_BY_KEY, {"of_owner": owner, "key": key}).one_or_none()
+            return None if row is None else _upload(row)
+
+        return await self._database.read(work)
+
     async def uploads(
         self,
         *,

@@ -11,7 +11,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,8 @@ class LiveUpload:
         self.failed_chunks: set[int] = set()
         self.retried = 0
         self.room_released = False
-        self.extents_in_doubt = False  # a write to the database failed and may have been committed all the same
+        self._doubts = 0  # writes to the database that failed and may have been committed all the same
+        self._doubts_settled = 0
         self.verified = asyncio.Event()
         self.verified.set()
         self.ended = asyncio.Event()
@@ -104,11 +105,22 @@ class LiveUpload:
         self.chunk_rate.add()
         self.changed()
 
-    def know(self, extents: list[Extent]) -> None:
-        """What the database has, after doubt."""
-        for extent in extents:
-            self._note(extent)
-        self.extents_in_doubt = False
+    @property
+    def extents_in_doubt(self) -> bool:
+        """Whether the database may have extents that are not here."""
+        return self._doubts > self._doubts_settled
+
+    def doubt(self) -> None:
+        """The database may have more extents than we know: ask it before anything more is written."""
+        self._doubts += 1
+
+    async def settle_doubts(self, ask: Callable[[str], Awaitable[list[Extent]]]) -> None:
+        """Take over what the database has; a doubt that comes up meanwhile stays one. Raises what `ask` raises."""
+        while self.extents_in_doubt:
+            seen = self._doubts
+            for extent in await ask(self.row.id):
+                self._note(extent)
+            self._doubts_settled = max(self._doubts_settled, seen)
 
     def forget(self, extent: Extent) -> None:
         """Its bytes turned out to be wrong or gone."""

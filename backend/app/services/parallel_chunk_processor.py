@@ -115,8 +115,8 @@ class ParallelChunkProcessor:
         self._on_untrusted = on_untrusted
         self._metrics = metrics
 
-    async def receive(self, live: LiveUpload, number: int, body: RequestBody, declared: DeclaredDigest) -> None:
-        """Take chunk `number`; returns when it may be acknowledged.
+    async def receive(self, live: LiveUpload, number: int, body: RequestBody, declared: DeclaredDigest) -> int:
+        """Take chunk `number`; returns its CRC32C when it may be acknowledged.
 
         Raises:
             ChunkOutOfRange, ChunkShort, ChunkTooLong, StateConflict, ChunkOutOfOrder, ModeChanged: before any byte is read.
@@ -129,23 +129,26 @@ class ParallelChunkProcessor:
         async with AsyncExitStack() as held:
             async with abandoned_when_gone(body):
                 await live.settled()
-                if live.extents_in_doubt:
-                    live.know(await self._repository.extents(live.row.id))
+                await live.settle_doubts(self._repository.extents)
                 self._check_state(live, chunk)
                 self._check_order(live, chunk)
+                if self._mode is Mode.SEQUENTIAL:
+                    await self._forwarded(live, chunk, chunk.offset)
                 if not live.is_recorded(chunk):
                     await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
                 if live.room_released:
                     await self._staging.regain_room(live.row.id)
                     live.room_released = False
             try:
-                await self._receive(live, chunk, body, declared)
+                crc = await self._receive(live, chunk, body, declared)
             except SyncFailed as exc:
                 await unbroken(self._on_untrusted(live, exc))
                 raise
         await self._on_recorded(live)
         if self._mode is Mode.SEQUENTIAL:
-            await self._forwarded(live, chunk)
+            async with abandoned_when_gone(body):
+                await self._forwarded(live, chunk, chunk.end)
+        return crc
 
     @staticmethod
     def _check_length(chunk: Chunk, body: RequestBody) -> None:
@@ -174,10 +177,13 @@ class ParallelChunkProcessor:
             next_chunk=expected,
         )
 
-    async def _receive(self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest) -> None:
-        while (older := live.receivers.get(chunk.number)) is not None:
-            older.interruption.interrupt(Superseded())
-            await older.ended.wait()
+    async def _receive(self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest) -> int:
+        while (older := live.receivers.get(chunk.number)) is not None or live.extents_in_doubt:
+            if older is not None:
+                older.interruption.interrupt(Superseded())
+                await older.ended.wait()
+            else:
+                await live.settle_doubts(self._repository.extents)
         # Things may have changed while we waited; from here to the registration nothing does.
         self._check_state(live, chunk)
         self._check_order(live, chunk)
@@ -206,6 +212,7 @@ class ParallelChunkProcessor:
             live.receivers.pop(chunk.number)
             receiver.ended.set()
             live.changed()
+        return extent.crc32c
 
     def _staging_sink(
         self, live: LiveUpload, chunk: Chunk, declared: DeclaredDigest, receiver: Receiver
@@ -240,7 +247,7 @@ class ParallelChunkProcessor:
                 live.row.id, [extent], active_at_s=at, state=UploadState.RECEIVING, durable=self._durable
             )
         except DatabaseUnavailable:
-            live.extents_in_doubt = True
+            live.doubt()
             raise
         if live.row.state is UploadState.CREATED:
             live.row = live.row.become(UploadState.RECEIVING)
@@ -275,8 +282,13 @@ class ParallelChunkProcessor:
             self._metrics.chunk("refused")
             parallel_debug("chunk refused", upload=live.row.id, chunk=chunk.number, code=error.code)
 
-    async def _forwarded(self, live: LiveUpload, chunk: Chunk) -> None:
-        while live.forwarded < chunk.end and not live.row.ended:
+    async def _forwarded(self, live: LiveUpload, chunk: Chunk, end: int) -> None:
+        """Return when the destination's side has the bytes before `end`."""
+        while live.forwarded < end and not live.row.ended:
             if live.problem is not None and live.problem.attempts >= self._attempts:
                 raise ChunkFailed(chunk.number, live.problem.attempts)
+            if not live.recorded.covers(0, end):
+                raise StateConflict("What was recorded was lost meanwhile. Ask for the upload and go on as it says.")
             await live.turn()
+        if live.row.ended and live.row.state is not UploadState.COMPLETED:
+            raise StateConflict(f"The upload is {live.row.state}; it takes no more chunks.", state=live.row.state.value)

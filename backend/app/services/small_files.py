@@ -62,20 +62,22 @@ class SmallFiles:
             Everything that `Uploads.create` and `ParallelChunkProcessor.receive` raise.
         """
         row = self._uploads.plan(owner, wanted, idempotency_key=idempotency_key)
+        row = replace(row, chunk_size=self._uploads.limits.chunk_bytes)  # it comes, and is recorded, as one chunk
         self._memory.admit()
         async with AsyncExitStack() as held:
             async with abandoned_when_gone(body):
                 await held.enter_async_context(self._slots.hold(row.id, owner))
-            await self._staging.reserve(row.id, owner, row.size)
             try:
+                await self._staging.reserve(row.id, owner, row.size)
                 live = await self._receive(row, wanted.digest, body)
             except BaseException:
                 await unbroken(self._staging.discard(row.id))
                 raise
             finally:
                 self._slots.release(row.id)
-        live = await unbroken(self._keep(live))
-        await live.ended.wait()
+        live = await self._uploads.keep_received(live)
+        async with abandoned_when_gone(body):
+            await live.ended.wait()
         return live
 
     def length_of(self, body: RequestBody) -> int:
@@ -93,13 +95,6 @@ class SmallFiles:
                 limit=limit,
             )
         return body.length
-
-    async def _keep(self, live: LiveUpload) -> LiveUpload:
-        try:
-            return await self._uploads.keep_received(live)
-        except BaseException:
-            await self._staging.discard(live.row.id)
-            raise
 
     async def _receive(self, row: Upload, declared: DeclaredDigest, body: RequestBody) -> LiveUpload:
         chunk = Chunk(0, 0, row.size)

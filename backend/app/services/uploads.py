@@ -8,11 +8,13 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -117,6 +119,8 @@ class Uploads:
         self._clock = clock
         self._metrics = metrics
         self._live: dict[str, LiveUpload] = {}
+        self._beginning: dict[str, asyncio.Event] = {}
+        self._adopting = asyncio.Lock()
 
     # -- finding -----------------------------------------------------------------------------------------------------
 
@@ -134,14 +138,40 @@ class Uploads:
         live = self._live.get(upload_id)
         if live is None:
             row = await self._repository.upload(upload_id)
-            if row is None:
+            if row is None or owner not in {None, row.owner}:
                 raise NotFound
-            live = self._live.get(upload_id)  # it may have been created meanwhile
-            if live is None:
-                live = LiveUpload(row, await self._repository.extents(upload_id))
-                live.ended.set()
-        if owner is not None and live.row.owner != owner:
+            live = await self._known_to_database(row)
+        if owner not in {None, live.row.owner}:
             raise NotFound
+        return live
+
+    async def _known_to_database(self, row: Upload) -> LiveUpload:
+        """One that has ended; or is just beginning; or whose beginning was said to have failed and was committed."""
+        if (begun := self._beginning.get(row.id)) is not None:
+            await begun.wait()
+        if (live := self._live.get(row.id)) is not None:
+            return live
+        if not row.ended:
+            return await unbroken(self._take_up(row))
+        return await self._of_the_past(row)
+
+    async def _take_up(self, row: Upload) -> LiveUpload:
+        async with self._adopting:
+            if (live := self._live.get(row.id)) is not None:
+                return live
+            row = await self._repository.upload(row.id) or row
+            if row.ended:
+                return await self._of_the_past(row)
+            log.warning("upload taken up", upload=row.id)
+            return await self.adopt(row)
+
+    async def _of_the_past(self, row: Upload) -> LiveUpload:
+        if row.state is UploadState.COMPLETED:
+            live = LiveUpload(row)
+            live.doubt()  # its extents are asked for by whoever sends a chunk again
+        else:
+            live = LiveUpload(row, await self._repository.extents(row.id))
+        live.ended.set()
         return live
 
     # -- beginning ---------------------------------------------------------------------------------------------------
@@ -156,8 +186,22 @@ class Uploads:
             IdempotencyConflict: the key was used for another request.
         """
         row = self.plan(owner, wanted, idempotency_key=idempotency_key)
+        if idempotency_key is not None:  # a repeat takes no room and is no new upload
+            kept = await self._repository.upload_by_key(owner, idempotency_key)
+            if kept is not None:
+                return await self._earlier(row, kept)
         self._memory.admit()
-        return await unbroken(self._begin(row))
+        with self._being_begun(row):
+            return await unbroken(self._begin(row))
+
+    @contextmanager
+    def _being_begun(self, row: Upload) -> Iterator[None]:
+        begun = self._beginning[row.id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._beginning[row.id]
+            begun.set()
 
     def plan(self, owner: str, wanted: NewUpload, *, idempotency_key: str | None) -> Upload:
         """Check a request and make its row; nothing is kept yet. Raises as `create`."""
@@ -208,6 +252,7 @@ class Uploads:
             await self._staging.discard(row.id)
             raise
         if kept.id != row.id:
+            await self._staging.discard(row.id)
             return await self._earlier(row, kept)
         live = self._keep(LiveUpload(row))
         self._metrics.transition(None, row.state)
@@ -230,9 +275,18 @@ class Uploads:
             IdempotencyConflict: the key was used for another request.
             DatabaseUnavailable: nothing is kept.
         """
+        with self._being_begun(live.row):
+            return await unbroken(self._begin_received(live))
+
+    async def _begin_received(self, live: LiveUpload) -> LiveUpload:
         row = live.row
-        kept = await self._repository.add_upload(row, extents=list(live.extents.values()), durable=True)
+        try:
+            kept = await self._repository.add_upload(row, extents=list(live.extents.values()), durable=True)
+        except BaseException:
+            await self._staging.discard(row.id)
+            raise
         if kept.id != row.id:
+            await self._staging.discard(row.id)
             return await self._earlier(row, kept)
         self._keep(live)
         self._metrics.transition(None, live.row.state)
@@ -240,11 +294,13 @@ class Uploads:
         return live
 
     async def _earlier(self, row: Upload, kept: Upload) -> LiveUpload:
-        """The same Idempotency-Key began `kept`: that is the answer, and what `row` reserved goes back."""
-        await self._staging.discard(row.id)
+        """The same Idempotency-Key began `kept`: that is the answer."""
         if kept.request_fingerprint != row.request_fingerprint:
             raise IdempotencyConflict
-        return await self.find(kept.id, row.owner)
+        live = await self.find(kept.id, row.owner)
+        if not live.row.size:  # no chunk could ask again
+            await self.recorded(live)
+        return live
 
     # -- going on ----------------------------------------------------------------------------------------------------
 
