@@ -122,7 +122,8 @@ class StubbornClient:
         self._witness.sends(content)
         key = {"Idempotency-Key": self._random.randbytes(16).hex()}
         body = {"filename": f"{key['Idempotency-Key']}.bin", "size": len(content), "chunk_size": CHUNK_BYTES}
-        view = self._ask(lambda: self._api.post("/api/v1/uploads", body, key), 201).json
+        view: dict[str, Any] = self._ask(lambda: self._api.post("/api/v1/uploads", body, key), 201).json
+        address = f"/api/v1/uploads/{view['id']}"
         acknowledged: set[int] = set()
         while view["state"] in {"created", "receiving"}:
             missing = {number for span in view["missing_chunks"] for number in range(span["first"], span["last"] + 1)}
@@ -132,8 +133,8 @@ class StubbornClient:
                 self._send(view, content, missing, acknowledged)
             except Gone:
                 self._wait_until_up()
-            view = self._ask(lambda: self._api.request("GET", f"/api/v1/uploads/{view['id']}"), 200).json
-        done: dict[str, Any] = self._ask(lambda: self._api.complete(view["id"]), 200).json
+            view = self._ask(lambda: self._api.request("GET", address), 200).json
+        done: dict[str, Any] = self._ask(lambda: self._api.post(f"{address}/complete", {}), 200).json
         if done["state"] != "completed":
             raise AssertionError(f"it ended as {done}")
         self._witness.complete(done["result"]["name"], content)

@@ -117,10 +117,12 @@ async def test_the_real_client_brings_its_files_through_kills(start_server: Star
             await asyncio.to_thread(server.start)
 
     policy = forebay.RetryPolicy(patience_s=60, wait_initial_s=0.05, wait_max_s=0.5)
-    async with forebay.AsyncClient(server.url, state_dir=tmp_path / "state", policy=policy) as client:
-        async with asyncio.TaskGroup() as group:
-            uploads = [group.create_task(client.upload(path, parallel=2, progress=note)) for path in paths]
-            group.create_task(kill_on_the_way())
+    async with (
+        forebay.AsyncClient(server.url, state_dir=tmp_path / "state", policy=policy) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        uploads = [group.create_task(client.upload(path, parallel=2, progress=note)) for path in paths]
+        group.create_task(kill_on_the_way())
     for path, upload in zip(paths, uploads, strict=True):
         assert upload.result().upload_id
         assert (
