@@ -39,6 +39,8 @@ _TERMINAL_CODES: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-B]|[
 _COMMAND_S: Final = 90.0
 _ENDLESS_S: Final = 30.0
 
+_PYTHON: Final = f"{sys.base_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
+
 _SUDO: Final = """#!/bin/sh
 # sudo(8) as root calls it: another user, a clean environment, settings before the command
 user=root
@@ -157,9 +159,10 @@ class Machine:
 
     def _make_tools(self) -> None:
         state = self._store / "units"
-        shim = f'#!/bin/sh\nexec {sys.executable} -I {systemctl.__file__} --state {state} "$@"\n'
         for folder in (self._tools, state, self._store / "home"):
             folder.mkdir()
+        program = shutil.copy(systemctl.__file__, self._tools)
+        shim = f'#!/bin/sh\nexec {_PYTHON} -I {program} --state {state} "$@"\n'
         for name, text in (("systemctl", shim), ("sudo", _SUDO)):
             (self._tools / name).write_text(text)
             (self._tools / name).chmod(0o755)
@@ -238,13 +241,11 @@ class Machine:
 
         The code is `folder`'s own; only what it depends on comes from here, so that no network is needed.
         """
-        venv, base = f"{folder}/.venv", Path(sys.base_prefix)
-        if not all(parent.stat().st_mode & 0o001 for parent in base.parents):  # an interpreter that is root's own
-            self.must(f"mkdir /opt/python && mount --bind {base} /opt/python")
-            base = Path("/opt/python")
+        venv = f"{folder}/.venv"
         packages = f"{venv}/packages"
-        self.must(f"{base}/bin/python{sys.version_info[0]}.{sys.version_info[1]} -m venv --without-pip {venv}")
+        self.must(f"{_PYTHON} -m venv --without-pip {venv}")
         self.must(f"mkdir {packages} && mount --bind {sysconfig.get_path('purelib')} {packages}")
+        self._open_to_all(Path(sys.base_prefix))
         version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
         paths = f"{folder}/backend\n{folder}/client\n{packages}\n"
         self.path(f"{venv}/lib/{version}/site-packages/forebay.pth").write_text(paths)
@@ -254,6 +255,14 @@ class Machine:
             script.chmod(0o755)
         locked = "cat requirements/run.lock backend/pyproject.toml client/pyproject.toml | cksum"
         self.must(f'(cd {folder} && printf %s "$({locked})" >.venv/installed)')
+
+    def _open_to_all(self, folder: Path) -> None:
+        """Let everybody reach a folder that is somewhere below one that is root's own; of that, it is all that is left."""
+        closed = [parent for parent in folder.parents if not parent.stat().st_mode & 0o001]
+        if closed:
+            store, outermost = self._store, closed[-1]
+            self.must(f"mkdir -p {store}{folder} && mount --bind {folder} {store}{folder}")
+            self.must(f"mount --rbind {store}{outermost} {outermost}")
 
     # -- the shell ---------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """One line of text."""
+    """A paragraph; list items that follow one another are one."""
 
     text: str
 
@@ -43,8 +43,17 @@ def read_page(text: str) -> Iterator[Heading | Prose | Fence]:
         ValueError: a block is never closed.
     """
     lines = iter(text.splitlines())
+    paragraph: list[str] = []
     for line in lines:
-        if opening := _FENCE.fullmatch(line.rstrip()):
+        opening = _FENCE.fullmatch(line.rstrip())
+        ends = opening or line.startswith("#") or not line.strip()
+        if not ends:
+            paragraph.append(line.strip())
+            continue
+        if paragraph:
+            yield Prose(" ".join(paragraph))
+            paragraph = []
+        if opening:
             indent, inside = len(opening["indent"]), []
             for each in lines:
                 if each.strip() == "```":
@@ -55,8 +64,8 @@ def read_page(text: str) -> Iterator[Heading | Prose | Fence]:
             yield Fence(opening["language"], tuple(inside))
         elif line.startswith("#"):
             yield Heading(re.sub(r"^[^\w`]+", "", line))
-        elif line.strip():
-            yield Prose(line.strip())
+    if paragraph:
+        yield Prose(" ".join(paragraph))
 
 
 def settings_of(lines: tuple[str, ...]) -> bool:

@@ -171,6 +171,8 @@ class Service:
         unit = self.unit
         files = int(unit.one("LimitNOFILE", "0"))
         if files:
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # systemd may raise it; a container's root may not
+            files = files if most == resource.RLIM_INFINITY else min(files, most)
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         with (
             self.journal.open("ab") as journal,
