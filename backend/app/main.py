@@ -12,7 +12,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -63,6 +63,7 @@ log = structlog.get_logger(__name__)
 _TRANSFER_THREADS = 2
 _SMALLEST_MEMORY = 1024 * MIB
 _BACKGROUND_NICENESS = 10
+_PAUSE_AFTER_BREAKING_S = 1.0
 
 
 def _step_back() -> None:
@@ -119,7 +120,7 @@ class Server:
                 stack.push_async_callback(destination.aclose)
             stack.callback(self.transfer_threads.shutdown)
             await self.context.clock.load()
-            stack.push_async_callback(self.context.clock.save)
+            stack.push_async_callback(self._save_clock)
             await self.memory.refresh()
             recovery = Recovery(
                 uploads=self.context.uploads, repository=self.repository, staging=self.staging, reader=self.reader
@@ -128,17 +129,23 @@ class Server:
             await self.housekeeping.sweep()
             async with asyncio.TaskGroup() as background:
                 loops = [
-                    background.create_task(work.run(), name=type(work).__name__)
+                    background.create_task(_kept_going(work.run), name=type(work).__name__)
                     for work in (self.memory, self.lag, self.housekeeping)
                 ]
                 self.transfers.start(background)
-                loops.append(background.create_task(recovery.go_on(), name="recovery"))
+                loops.append(background.create_task(_kept_going(recovery.go_on), name="recovery"))
                 try:
                     yield
                 finally:
                     self.transfers.stop()
                     for task in (*loops, *self._work_under_way()):
                         task.cancel()
+
+    async def _save_clock(self) -> None:
+        try:
+            await self.context.clock.save()
+        except ForebayError as exc:  # uploads live a little longer; no reason to end with an error
+            log.warning("the service clock could not be saved", code=exc.code, detail=exc.detail)
 
     def _work_under_way(self) -> list[asyncio.Task[None]]:
         return [live.transfer_task for live in self.context.uploads.live if live.transfer_task is not None]
@@ -151,6 +158,18 @@ class Server:
                 f"FOREBAY_HOST={settings.host}: without tokens the server binds to loopback only; make one with "
                 "`forebay-server token create USER`, or set FOREBAY_AUTH=none on a trusted network"
             )
+
+
+async def _kept_going(work: Callable[[], Awaitable[None]]) -> None:
+    """A background loop that breaks (no thread to be had, a bug) begins again; it must not end the requests with it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work broke and begins again", work=work.__qualname__)
+            await asyncio.sleep(_PAUSE_AFTER_BREAKING_S)
+        else:
+            return
 
 
 def _make_data_dir(settings: Settings) -> None:

@@ -8,6 +8,7 @@ where no token is needed, an `Origin` must be our own (or listed), and without t
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from app.api.context import Context, Ctx
 from app.core.errors import Forbidden, Unauthenticated
 from app.services.identity import Principal
 
-__all__ = ["COOKIE", "Operator", "User", "bearer_of", "check_origin", "client_address"]
+__all__ = ["COOKIE", "Operator", "User", "check_origin", "client_address", "user_of"]
 
 COOKIE = "forebay_session"
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -29,7 +30,7 @@ def client_address(request: Request) -> str:
     return request.client.host if request.client is not None else ""
 
 
-def bearer_of(request: Request) -> str | None:
+def _bearer_of(request: Request) -> str | None:
     """The token of the Authorization field (RFC 6750 section 2.1).
 
     Raises:
@@ -87,17 +88,28 @@ def _check_local(request: Request) -> None:
         raise Forbidden("Behind a proxy this server needs tokens: `forebay-server token create USER`.")
 
 
-async def _user(request: Request, context: Ctx) -> Principal:
-    token = bearer_of(request)
+async def user_of(request: Request, context: Ctx) -> Principal:
+    """Who is calling.
+
+    Raises:
+        Unauthenticated, Forbidden: nobody who may.
+    """
+    token = _bearer_of(request)
     if token is None:
         token = request.cookies.get(COOKIE)
         check_origin(request, context)
         if token is None and await context.identity.open_to_local():
             _check_local(request)
-    return await context.identity.of(token, client_address(request))
+    principal = await context.identity.of(token, client_address(request))
+    if principal.operator and context.settings.auth == "none":
+        try:
+            _check_local(request)
+        except Forbidden:  # a proxy's address, or a page elsewhere under a name that leads here, is no operator
+            return replace(principal, operator=False)
+    return principal
 
 
-User = Annotated[Principal, Depends(_user)]
+User = Annotated[Principal, Depends(user_of)]
 
 
 async def _operator(user: User) -> Principal:

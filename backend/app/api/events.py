@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.api.auth import User
+from app.api.auth import User, user_of
 from app.api.context import Context, Ctx
 from app.api.problems import answers
 from app.api.views import progress_view, upload_view
-from app.core.errors import NotFound
+from app.core.errors import DatabaseUnavailable, Forbidden, NotFound, Unauthenticated
 from app.core.upload import UploadState
 from app.services.events import Subscription
 from app.services.live import LiveUpload
@@ -31,23 +31,23 @@ async def _mine(context: Ctx, user: User, upload_id: str) -> LiveUpload:
 
 @router.get("/uploads/{upload_id}/events", response_class=EventSourceResponse, responses=answers(NotFound))
 async def upload_events(
-    context: Ctx, user: User, upload_id: str, live: Annotated[LiveUpload, Depends(_mine)]
+    context: Ctx, user: User, request: Request, upload_id: str, live: Annotated[LiveUpload, Depends(_mine)]
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens to one upload: `progress` and `state` while it lasts, `done` at its end, then the stream ends."""
     with context.hub.subscribe(upload_id=upload_id) as subscription:
         seen: dict[str, UploadState] = {}
-        for event in await _events(context, upload_id, user.user, seen):
+        for event in await _events(context, live.row.id, user.user, seen):
             yield event
-        if live.row.ended:
-            return
-        async for event in _follow(context, subscription, user.user, seen):
+            if event.event == "done":
+                return
+        async for event in _follow(context, request, subscription, user.user, seen):
             yield event
             if event.event == "done":
                 return
 
 
 @router.get("/events", response_class=EventSourceResponse, responses=answers())
-async def my_events(context: Ctx, user: User) -> AsyncIterator[ServerSentEvent]:
+async def my_events(context: Ctx, user: User, request: Request) -> AsyncIterator[ServerSentEvent]:
     """What happens to all my uploads, over one connection."""
     with context.hub.subscribe(owner=user.user) as subscription:
         seen: dict[str, UploadState] = {}
@@ -55,17 +55,22 @@ async def my_events(context: Ctx, user: User) -> AsyncIterator[ServerSentEvent]:
             if live.row.owner == user.user:
                 for event in await _events(context, live.row.id, user.user, seen):
                     yield event
-        async for event in _follow(context, subscription, user.user, seen):
+        async for event in _follow(context, request, subscription, user.user, seen):
             yield event
 
 
 async def _follow(
-    context: Context, subscription: Subscription, owner: str, seen: dict[str, UploadState]
+    context: Context, request: Request, subscription: Subscription, owner: str, seen: dict[str, UploadState]
 ) -> AsyncIterator[ServerSentEvent]:
+    """What happens from now on, as long as the caller may still see it (a token expires, or is revoked)."""
     async for changed in subscription.changes(pause_s=_PAUSE_S):
-        for upload_id in changed:
-            for event in await _events(context, upload_id, owner, seen):
-                yield event
+        try:
+            await user_of(request, context)
+            events = [event for upload_id in changed for event in await _events(context, upload_id, owner, seen)]
+        except (Unauthenticated, Forbidden, DatabaseUnavailable):  # the client comes back, and is told then
+            return
+        for event in events:
+            yield event
 
 
 async def _events(context: Context, upload_id: str, owner: str, seen: dict[str, UploadState]) -> list[ServerSentEvent]:

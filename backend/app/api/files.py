@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Annotated
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
@@ -12,7 +13,7 @@ from app.api.auth import User
 from app.api.chunks import BINARY_BODY
 from app.api.context import Ctx, body_of
 from app.api.problems import answers
-from app.api.uploads import IdempotencyKey, checked_key
+from app.api.uploads import MEDIA_TYPE, IdempotencyKey, checked_key
 from app.api.views import UploadView, upload_view
 from app.core.errors import (
     BodyTooLarge,
@@ -71,11 +72,12 @@ async def put_file(
     path: Annotated[str, Query(max_length=4096, description="Relative folder at the destination.")] = "",
     on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME,
     destination: Annotated[str, Query(max_length=255)] = "default",
-    content_type: Annotated[str, Header(max_length=255)] = "application/octet-stream",
+    content_type: Annotated[str, Header(max_length=255, pattern=MEDIA_TYPE)] = "application/octet-stream",
     content_digest: Annotated[str | None, Header(description="Of the file (RFC 9530): sha-256, crc32c.")] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> UploadView:
     """Store a file of at most one chunk; answers when it is at its destination."""
+    _check_address(request)
     body = body_of(request)
     wanted = NewUpload(
         filename=filename,
@@ -93,6 +95,18 @@ async def put_file(
         raise StateConflict(f"The upload is {live.row.state}: {live.row.error_detail}", state=live.row.state.value)
     response.headers["location"] = f"/api/v1/uploads/{live.row.id}"
     return upload_view(context, live)
+
+
+def _check_address(request: Request) -> None:
+    """Names are data: the decoders before us replace octets that are no UTF-8, and the file would get another name.
+
+    Raises:
+        InvalidName: the address has such octets.
+    """
+    try:
+        unquote_to_bytes(request.scope.get("raw_path", b"") + b"?" + request.scope["query_string"]).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise InvalidName("A name in an address must be UTF-8, percent-encoded.") from exc
 
 
 @router.api_route(
@@ -122,7 +136,8 @@ async def get_content(
     if not isinstance(destination, ServesFiles):
         raise NotFound("This destination does not give files back.")
     etag = f'"sha256-{row.sha256}"'
-    wanted = requested_range(range_field, row.size) if if_range in {None, etag} else None
+    # RFC 9110 section 14.2: a Range means something with GET only.
+    wanted = requested_range(range_field, row.size) if request.method == "GET" and if_range in {None, etag} else None
     start, end = wanted or (0, row.size)
     headers = {
         "content-length": str(end - start),

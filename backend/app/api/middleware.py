@@ -44,7 +44,7 @@ class Surroundings:
             observe: told of every answered request.
         """
         self._app = app
-        self._allowed_hosts = frozenset(name.lower() for name in allowed_hosts)
+        self._allowed_hosts = frozenset(name.lower().strip("[]") for name in allowed_hosts)
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,6 +19,7 @@ from app.core.errors import (
     NotFound,
     RangeNotSatisfiable,
     Unauthenticated,
+    Unavailable,
 )
 from app.protocols.problem import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE_PREFIX, problem_document
 
@@ -98,7 +99,7 @@ def install(app: FastAPI) -> None:
 def answers(*errors: type[ForebayError]) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route: what it may answer instead, from the error classes themselves."""
     by_status: dict[int, list[type[ForebayError]]] = {}
-    listed: list[type[ForebayError]] = [InvalidRequest, Unauthenticated, Forbidden, *errors]
+    listed: list[type[ForebayError]] = [InvalidRequest, Unauthenticated, Forbidden, Unavailable, InternalError, *errors]
     for error in listed:
         by_status.setdefault(error.status, []).append(error)
     return {

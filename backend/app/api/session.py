@@ -39,9 +39,8 @@ async def sign_in(
     """Exchange a token for a cookie that scripts can't read and that is sent to this site only."""
     check_origin(request, context)
     principal = await context.identity.of(wanted.token, client_address(request))
-    response.set_cookie(
-        COOKIE, wanted.token, httponly=True, samesite="strict", secure=request.url.scheme == "https", path="/"
-    )
+    encrypted = request.url.scheme == "https" or (context.settings.public_url or "").startswith("https://")
+    response.set_cookie(COOKIE, wanted.token, httponly=True, samesite="strict", secure=encrypted, path="/")
     return SessionView(user=principal.user, operator=principal.operator)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from app.api.auth import bearer_of, client_address
+from app.api.auth import user_of
 from app.api.context import Context, Ctx
 from app.api.problems import answers
 from app.api.views import ProgressView, progress_view
@@ -84,7 +84,7 @@ class StatusView(BaseModel):
 
 async def _open_or_signed_in(request: Request, context: Ctx) -> None:
     if not context.settings.status_open:
-        await context.identity.of(bearer_of(request), client_address(request))
+        await user_of(request, context)
 
 
 def _destinations(context: Context) -> dict[str, DestinationView]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.api.context import Context
 from app.core.upload import Completion, Mode, UploadState
@@ -66,7 +66,7 @@ class UploadView(BaseModel):
     destination: str
     bytes_received: int
     bytes_transferred: int
-    missing: list[ByteSpan]
+    missing: list[ByteSpan] = Field(description="What is still to come; the first 1,000 ranges.")
     missing_chunks: list[ChunkSpan]
     queue_position: int | None
     created_at: datetime
@@ -112,7 +112,7 @@ def _when(seconds: float) -> datetime:
 def _missing_chunks(live: LiveUpload) -> list[ChunkSpan]:
     size = live.row.chunk_size
     spans: list[ChunkSpan] = []
-    for start, end in live.missing[:MAX_RANGES]:
+    for start, end in live.missing(MAX_RANGES):
         first, last = start // size, (end - 1) // size
         if spans and first <= spans[-1].last + 1:
             spans[-1].last = last
@@ -132,7 +132,7 @@ def _transferred(live: LiveUpload) -> int:
 def _missing(live: LiveUpload) -> list[ByteSpan]:
     if live.row.state is UploadState.COMPLETED:
         return []
-    return [ByteSpan(start=start, end=end) for start, end in live.missing[:MAX_RANGES]]
+    return [ByteSpan(start=start, end=end) for start, end in live.missing(MAX_RANGES)]
 
 
 def _failure(live: LiveUpload) -> FailureView | None:
@@ -178,7 +178,9 @@ def upload_view(context: Context, live: LiveUpload) -> UploadView:
         missing_chunks=[] if row.state is UploadState.COMPLETED else _missing_chunks(live),
         queue_position=context.slots.queue_position(row.id),
         created_at=_when(row.created_at),
-        expires_at=None if row.ended else _when(time.time() + max(0.0, remaining)),
+        expires_at=None
+        if row.ended or row.state is UploadState.TRANSFERRING
+        else _when(time.time() + max(0.0, remaining)),
         result=result,
         error=_failure(live),
     )

@@ -95,16 +95,16 @@ class RangeSet:
         at = bisect_right(self._ends, start)
         return start < end and at < len(self._starts) and self._starts[at] < end
 
-    def missing(self, total: int) -> list[ByteRange]:
-        """What of `[0, total)` is not in the set, in order."""
+    def missing(self, total: int, most: int | None = None) -> list[ByteRange]:
+        """What of `[0, total)` is not in the set, in order; the first `most` ranges when given."""
         gaps: list[ByteRange] = []
         position = 0
         for start, end in self:
             if position < start:
                 gaps.append((position, min(start, total)))
             position = end
-            if position >= total:
+            if position >= total or len(gaps) == most:
                 return gaps
-        if position < total:
+        if position < total and len(gaps) != most:
             gaps.append((position, total))
         return gaps

@@ -58,14 +58,19 @@ class Housekeeping:
         self.room = await self._staging.space()
         now = self._clock()
         for live in self._uploads.live:
-            idle = 0.0 if live.receivers else now - live.row.active_at_s
-            if idle > self._ages.expiry_s:
-                log.info("upload expires", upload=live.row.id)
-                await self._uploads.expire(live)
-            elif idle > self._ages.reservation_idle_s:
-                await self._release_room(live)
+            try:
+                await self._look_at(live, now)
+            except ForebayError as exc:  # one upload's trouble is not the others'
+                log.warning("sweep passed over an upload", upload=live.row.id, code=exc.code, detail=exc.detail)
         for upload_id in await self._repository.ended_before(now - self._ages.history_s, limit=500):
             await self._repository.delete_upload(upload_id)
+
+    async def _look_at(self, live: LiveUpload, now: float) -> None:
+        idle = 0.0 if live.receivers else now - live.row.active_at_s
+        if idle > self._ages.expiry_s:
+            await self._uploads.expire(live)
+        elif idle > self._ages.reservation_idle_s:
+            await self._release_room(live)
 
     async def _release_room(self, live: LiveUpload) -> None:
         if not live.room_released and not live.all_recorded and not live.receivers:

@@ -59,6 +59,7 @@ class LiveUpload:
         self.lock = asyncio.Lock()
         self.extents: dict[int, Extent] = {}
         self.recorded = RangeSet()
+        self._completed_chunks: int | None = None
         self.receivers: dict[int, Receiver] = {}
         self.attempts: dict[int, int] = {}
         self.failed_chunks: set[int] = set()
@@ -97,6 +98,7 @@ class LiveUpload:
     def _note(self, extent: Extent) -> None:
         self.extents[extent.offset] = extent
         self.recorded.add(extent.offset, extent.end)
+        self._completed_chunks = None
 
     def record(self, extent: Extent) -> None:
         """The database has it: so have we."""
@@ -126,6 +128,7 @@ class LiveUpload:
         """Its bytes turned out to be wrong or gone."""
         del self.extents[extent.offset]
         self.recorded.remove(extent.offset, extent.end)
+        self._completed_chunks = None
         self.changed()
 
     @property
@@ -138,17 +141,21 @@ class LiveUpload:
         """Whether every byte is here."""
         return self.recorded.prefix == self.row.size
 
-    @property
-    def missing(self) -> list[ByteRange]:
-        """Byte ranges still to come."""
-        return self.recorded.missing(self.row.size)
+    def missing(self, most: int) -> list[ByteRange]:
+        """The first byte ranges still to come, up to that many."""
+        return self.recorded.missing(self.row.size, most)
 
     def is_recorded(self, chunk: Chunk) -> bool:
         """Whether the chunk is here, whole."""
         return self.recorded.covers(chunk.offset, chunk.end)
 
     def completed_chunks(self) -> int:
-        """Chunks that are here, whole."""
+        """Chunks that are here, whole; counted once per change, since it looks at every range."""
+        if self._completed_chunks is None:
+            self._completed_chunks = self._count_completed()
+        return self._completed_chunks
+
+    def _count_completed(self) -> int:
         grid, count = self.row.grid, 0
         for start, end in self.recorded:
             first = -(-start // grid.chunk_size)

@@ -63,7 +63,7 @@ class Recovery:
         """
         rows = await self._repository.active_uploads()
         verified_boot = await self._repository.get_meta(_VERIFIED_BOOT)
-        unclean = not self._boot or verified_boot not in {None, self._boot}
+        unclean = not self._boot or verified_boot != self._boot
         for row in rows:
             live = await self._uploads.adopt(row)
             if unclean and live.extents and not live.row.ended:

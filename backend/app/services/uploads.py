@@ -394,8 +394,7 @@ class Uploads:
 
     @staticmethod
     def _incomplete(live: LiveUpload) -> IncompleteUpload:
-        missing = live.missing
-        return IncompleteUpload(missing=[{"start": start, "end": end} for start, end in missing[:100]])
+        return IncompleteUpload(missing=[{"start": start, "end": end} for start, end in live.missing(100)])
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
@@ -465,6 +464,8 @@ class Uploads:
         finally:
             self._slots.release(row.id)
             live.changed()
+            live.on_change = lambda: None  # the end is told once
+            live.verified.set()
             self._live.pop(row.id, None)
             try:
                 await self._staging.discard(row.id)

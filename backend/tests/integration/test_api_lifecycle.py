@@ -270,6 +270,8 @@ def test_ranges(api: ApiClient, method: str, field: str | None, status: int, spa
     reply = api.request(
         method, f"/api/v1/files/{view['id']}/content", headers={} if field is None else {"Range": field}
     )
+    if method == "HEAD":  # a Range has no meaning there (section 14.2)
+        status, span = 200, (0, 1000)
     assert reply.status == status
     if span is None:
         assert reply.headers["content-range"] == "bytes */1000"
