@@ -326,6 +326,7 @@ class Gauge:
         self.used: float | None = 10.0
 
     def __call__(self) -> MemoryReading:
+        """What the test says."""
         if self.used is None:
             raise OSError("the probe fails")
         return MemoryReading(
