@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 from app.core.settings import Settings
 from app.core.upload import Mode
 
@@ -11,6 +15,12 @@ _MODES = {
     Mode.PARALLEL: "parallel",
     Mode.SEQUENTIAL: "sequential (ENABLE_PARALLEL_UPLOADS=False)",
 }
+
+
+def _client() -> str:
+    """The client as it is to be typed: by its name where a shell finds it, else by its place beside this interpreter."""
+    beside = Path(sys.executable).with_name("forebay")
+    return str(beside) if shutil.which("forebay") is None and beside.exists() else "forebay"
 
 
 def welcome(settings: Settings, url: str) -> str:
@@ -32,7 +42,7 @@ def welcome(settings: Settings, url: str) -> str:
         lines.append(("or, by name", ", ".join(sorted(destinations))))
     lines += [
         ("settings", str(settings.env_file_read() or "environment and defaults (no .env here)")),
-        ("upload", f"forebay upload FILE --server {url}"),
+        ("upload", f"{_client()} upload FILE --server {url}"),
         ("status", f"curl {url}/api/v1/system/upload-status"),
         ("API", f"{url}/docs"),
     ]

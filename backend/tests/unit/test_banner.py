@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import pytest
+
 from app.core.settings import Settings
 from app.observability.banner import welcome
 
@@ -15,6 +20,17 @@ def test_the_block_says_how_to_upload_and_where_files_go() -> None:
     assert "disk:/srv/in" in block
     assert "parallel" in block
     assert len(block.splitlines()) < 10
+
+
+def test_the_client_is_named_so_that_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make run` puts it into the environment's folder, which is on nobody's PATH."""
+    client = tmp_path / "forebay"
+    client.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert f"  {client} upload FILE" in welcome(Settings(), "http://x")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "  forebay upload FILE" in welcome(Settings(), "http://x")
 
 
 def test_sequential_mode_names_the_flag_that_made_it() -> None:
