@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from app.testing.server_process import ServerProcess
 
 # Small, so that a test costs what it tests; whatever a test is about, it sets itself.
 _SMALL_PRODUCT = {"buffer_pool_mb": 8, "slab_kb": 256, "min_free_mb": 0, "port": 0}
+_CGROUP_BYTES = 512 << 20
 _SMALL_PROCESS = {"PARALLEL_UPLOAD_BUFFER_POOL_MB": "8", "PARALLEL_UPLOAD_SLAB_KB": "256"}
 
 
@@ -88,3 +91,43 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
             return running.enter_context(ServerProcess(directory, {**_SMALL_PROCESS, **settings}, prefix=prefix))
 
         yield start
+
+
+def _cgroup_candidates() -> Iterator[tuple[Path, str]]:
+    """Directories that a memory cgroup might be made in, each with the name of its limit."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            yield Path("/sys/fs/cgroup/memory" + path), "memory.limit_in_bytes"
+            yield Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+        elif not controllers:
+            yield Path("/sys/fs/cgroup" + path), "memory.max"
+            yield Path("/sys/fs/cgroup"), "memory.max"
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """A memory cgroup of 512 MiB, removed when its processes have ended."""
+    refusals = []
+    for parent, limit in _cgroup_candidates():
+        group = parent / f"forebay-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError as exc:
+            refusals.append(str(exc))
+            continue
+        try:
+            (group / limit).write_text(str(_CGROUP_BYTES))
+        except OSError as exc:
+            refusals.append(str(exc))
+            group.rmdir()
+            continue
+        yield group
+        for _ in range(100):
+            with suppress(OSError):  # a process that has just ended may still be counted in
+                group.rmdir()
+                return
+            time.sleep(0.05)
+        group.rmdir()
+        return
+    pytest.skip(f"no memory cgroup can be made here: {'; '.join(refusals) or 'no memory controller'}")

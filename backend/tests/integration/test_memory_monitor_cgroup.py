@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ import psutil
 import pytest
 
 MIB = 1024 * 1024
-LIMIT = 512 * MIB
+LIMIT = 512 * MIB  # of the fixture `cgroup`
 FOREIGN = 440 * MIB
 SPOOLED = 768 * MIB
 BACKEND = Path(__file__).parents[2]
@@ -75,46 +74,6 @@ hoard[::4096] = b"x" * len(hoard[::4096])
 print("there", flush=True)
 sys.stdin.read()
 """
-
-
-def _cgroup_candidates() -> Iterator[tuple[Path, str]]:
-    """Directories that a memory cgroup might be made in, each with the name of its limit."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            yield Path("/sys/fs/cgroup/memory" + path), "memory.limit_in_bytes"
-            yield Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
-        elif not controllers:
-            yield Path("/sys/fs/cgroup" + path), "memory.max"
-            yield Path("/sys/fs/cgroup"), "memory.max"
-
-
-@pytest.fixture
-def cgroup() -> Iterator[Path]:
-    """A memory cgroup of 512 MiB, removed when its processes have ended."""
-    refusals = []
-    for parent, limit in _cgroup_candidates():
-        group = parent / f"forebay-test-{os.getpid()}"
-        try:
-            group.mkdir()
-        except OSError as exc:
-            refusals.append(str(exc))
-            continue
-        try:
-            (group / limit).write_text(str(LIMIT))
-        except OSError as exc:
-            refusals.append(str(exc))
-            group.rmdir()
-            continue
-        yield group
-        for _ in range(100):
-            with contextlib.suppress(OSError):  # a process that has just ended may still be counted in
-                group.rmdir()
-                return
-            time.sleep(0.05)
-        group.rmdir()
-        return
-    pytest.skip(f"no memory cgroup can be made here: {'; '.join(refusals) or 'no memory controller'}")
 
 
 @pytest.fixture
