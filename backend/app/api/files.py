@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -109,15 +109,16 @@ def _check_address(request: Request) -> None:
         raise InvalidName("A name in an address must be UTF-8, percent-encoded.") from exc
 
 
-@router.api_route(
-    "/{upload_id}/content",
-    methods=["GET", "HEAD"],
-    response_class=StreamingResponse,
-    responses={
-        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-        206: {"description": "The range.", "content": {"application/octet-stream": {}}},
-        **answers(NotFound, StateConflict, RangeNotSatisfiable, DestinationUnavailable),
-    },
+_CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+    206: {"description": "The range.", "content": {"application/octet-stream": {}}},
+    **answers(NotFound, StateConflict, RangeNotSatisfiable, DestinationUnavailable),
+}
+
+
+@router.get("/{upload_id}/content", response_class=StreamingResponse, responses=_CONTENT_ANSWERS)
+@router.head(
+    "/{upload_id}/content", operation_id="head_content", response_class=StreamingResponse, responses=_CONTENT_ANSWERS
 )
 async def get_content(
     *,
