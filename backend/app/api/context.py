@@ -52,7 +52,7 @@ class Context:
     stopping: Callable[[], bool]
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # not `def`: FastAPI would run it in a thread
     context: Context = request.app.state.context
     return context
 
