@@ -342,6 +342,7 @@ def _watch(server: Server) -> None:
     metrics.watch_pool(lambda: server.pool.stats)
     metrics.watch_slots(lambda: server.slots.stats)
     metrics.watch_memory(lambda: server.memory.latest)
+    metrics.watch_room(lambda: server.housekeeping.room)
     metrics.watch(
         "loop_lag_max_seconds", "Longest block of the event loop in the last minute.", lambda: server.lag.max_s
     )

@@ -147,8 +147,7 @@ async def page_of(
     rows = await context.repository.uploads(
         owner=owner, states=state or None, limit=limit + 1, before=_position(cursor)
     )
-    live = {upload.row.id: upload for upload in context.uploads.live}
-    found = [live.get(row.id) or LiveUpload(row) for row in rows[:limit]]
+    found = [context.uploads.under_way(row.id) or LiveUpload(row) for row in rows[:limit]]
     following = f"{rows[limit - 1].created_at!r}~{rows[limit - 1].id}" if len(rows) > limit else None
     return found, following
 

@@ -2,7 +2,7 @@
 
 ForebayError
 ├── InvalidRequest 400
-│   ├── InvalidName · InvalidDigest · ChunkOutOfRange · ChunkShort · RangeInvalid
+│   ├── InvalidName · InvalidDigest · ChunkOutOfRange · ChunkShort
 │   └── MalformedRequest (HTTP framing)
 ├── Unauthenticated 401
 ├── Forbidden 403
@@ -73,7 +73,6 @@ __all__ = [
     "NotFound",
     "OutOfSpace",
     "PoolExhausted",
-    "RangeInvalid",
     "RangeNotSatisfiable",
     "RequestTimedOut",
     "ShuttingDown",
@@ -140,12 +139,6 @@ class ChunkShort(InvalidRequest):
     """The body ended before the chunk was whole. Send the chunk again."""
 
     code, title = "chunk-short", "Chunk too short"
-
-
-class RangeInvalid(InvalidRequest):
-    """The Range header can't be read."""
-
-    code, title = "range-invalid", "Range can't be read"
 
 
 class MalformedRequest(InvalidRequest):

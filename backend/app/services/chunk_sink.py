@@ -15,7 +15,6 @@ import crc32c
 from app.core.errors import ChunkFailed, DigestMismatch, StagingUnavailable, SyncFailed
 from app.core.upload import Chunk, Extent
 from app.protocols.digest import DeclaredDigest
-from app.services.live import Receiver
 from app.staging.port import Staging, StagingWriter
 
 __all__ = ["ChecksumSink", "StagingSink"]
@@ -26,13 +25,10 @@ _RETRY_PAUSE_S = 0.05  # doubled with each attempt; a worker thread waits, so it
 class ChecksumSink:
     """Computes what is needed to judge the bytes, and discards them: for a repeat of a recorded chunk."""
 
-    def __init__(
-        self, chunk: Chunk, declared: DeclaredDigest, receiver: Receiver, *, always_sha256: bool = False
-    ) -> None:
+    def __init__(self, chunk: Chunk, declared: DeclaredDigest, *, always_sha256: bool = False) -> None:
         """Nothing yet; SHA-256 only when declared or asked for."""
         self._chunk = chunk
         self._declared = declared
-        self._receiver = receiver
         self._sha256 = hashlib.sha256() if always_sha256 or declared.sha256 is not None else None
         self._crc = 0
         self._received = 0
@@ -43,7 +39,6 @@ class ChecksumSink:
         if self._sha256 is not None:
             self._sha256.update(view)
         self._received += len(view)
-        self._receiver.received = self._received
 
     def close(self) -> None:
         """Nothing is held."""
@@ -79,7 +74,6 @@ class StagingSink(ChecksumSink):
         self,
         chunk: Chunk,
         declared: DeclaredDigest,
-        receiver: Receiver,
         *,
         staging: Staging,
         upload_id: str,
@@ -89,7 +83,7 @@ class StagingSink(ChecksumSink):
         always_sha256: bool = False,
     ) -> None:
         """Nothing is opened before the first bytes."""
-        super().__init__(chunk, declared, receiver, always_sha256=always_sha256)
+        super().__init__(chunk, declared, always_sha256=always_sha256)
         self._staging = staging
         self._upload_id = upload_id
         self._attempts = attempts

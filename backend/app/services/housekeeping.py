@@ -73,6 +73,7 @@ class Housekeeping:
             await self._release_room(live)
 
     async def _release_room(self, live: LiveUpload) -> None:
-        if not live.room_released and not live.all_recorded and not live.receivers:
-            live.room_released = True
-            await self._staging.release_room(live.row.id)
+        async with live.lock:
+            if not (live.room_released or live.all_recorded or live.receivers or live.row.ended):
+                live.room_released = True
+                await self._staging.release_room(live.row.id)

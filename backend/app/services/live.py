@@ -1,7 +1,7 @@
 """An upload under way, as the process holds it: the row, what is recorded, who is sending.
 
 Laws:
-- One LiveUpload per upload, on the event loop only; `receivers[n].received` alone is written by worker threads.
+- One LiveUpload per upload, on the event loop only.
 - `row` changes after the database has it, never before. State changes that end an upload happen under `lock`, so that a
   cancel and a completion see each other.
 - `extents` mirrors what the database has; a recorded extent is never written again, only forgotten.
@@ -36,7 +36,6 @@ class Receiver:
 
     interruption: Interruption = field(default_factory=Interruption)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)

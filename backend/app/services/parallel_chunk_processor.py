@@ -29,6 +29,7 @@ from app.core.errors import (
     ForebayError,
     ModeChanged,
     OutOfSpace,
+    PoolExhausted,
     StagingUnavailable,
     StateConflict,
     Superseded,
@@ -52,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 _WRITABLE = frozenset({UploadState.CREATED, UploadState.RECEIVING})
 _REPEATABLE = frozenset({UploadState.TRANSFERRING, UploadState.COMPLETED})
-_SERVER_FAULTS = (ChunkFailed, OutOfSpace, StagingUnavailable)
+_SERVER_FAULTS = (ChunkFailed, DatabaseUnavailable, OutOfSpace, PoolExhausted, StagingUnavailable)
 
 
 async def bring(
@@ -137,8 +138,7 @@ class ParallelChunkProcessor:
                 if not live.is_recorded(chunk):
                     await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
                 if live.room_released:
-                    await self._staging.regain_room(live.row.id)
-                    live.room_released = False
+                    await self._regain_room(live)
             try:
                 crc = await self._receive(live, chunk, body, declared)
             except SyncFailed as exc:
@@ -149,6 +149,12 @@ class ParallelChunkProcessor:
             async with abandoned_when_gone(body):
                 await self._forwarded(live, chunk, chunk.end)
         return crc
+
+    async def _regain_room(self, live: LiveUpload) -> None:
+        async with live.lock:  # room that is just being released is regained afterwards
+            if live.room_released and not live.row.ended:
+                await self._staging.regain_room(live.row.id)
+                live.room_released = False
 
     @staticmethod
     def _check_length(chunk: Chunk, body: RequestBody) -> None:
@@ -190,9 +196,7 @@ class ParallelChunkProcessor:
         receiver = Receiver()
         live.receivers[chunk.number] = receiver
         repeat = live.is_recorded(chunk)
-        sink = (
-            ChecksumSink(chunk, declared, receiver) if repeat else self._staging_sink(live, chunk, declared, receiver)
-        )
+        sink = ChecksumSink(chunk, declared) if repeat else self._staging_sink(live, chunk, declared)
         self._throughput.in_flight += 1
         self._count_attempt(live, chunk)
         try:
@@ -214,9 +218,7 @@ class ParallelChunkProcessor:
             live.changed()
         return extent.crc32c
 
-    def _staging_sink(
-        self, live: LiveUpload, chunk: Chunk, declared: DeclaredDigest, receiver: Receiver
-    ) -> StagingSink:
+    def _staging_sink(self, live: LiveUpload, chunk: Chunk, declared: DeclaredDigest) -> StagingSink:
         def count_retry() -> None:
             self._throughput.retries_total += 1
             self._metrics.retried("staging")
@@ -225,7 +227,6 @@ class ParallelChunkProcessor:
         return StagingSink(
             chunk,
             declared,
-            receiver,
             staging=self._staging,
             upload_id=live.row.id,
             attempts=self._attempts,

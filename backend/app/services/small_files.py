@@ -103,7 +103,6 @@ class SmallFiles:
         sink = StagingSink(
             chunk,
             declared,
-            receiver,
             staging=self._staging,
             upload_id=row.id,
             attempts=self._attempts,

@@ -13,7 +13,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from contextvars import Context
 from dataclasses import replace
+from pathlib import Path
 
 import stamina
 import structlog
@@ -112,7 +114,10 @@ class TransferEngine:
     def poke(self, live: LiveUpload) -> None:
         """Something was recorded, or the upload is whole: see to it that it gets on."""
         if self._group is not None and live.transfer_task is None and self._has_work(live):
-            live.transfer_task = self._group.create_task(self._run(live), name=f"transfer-{live.row.id}")
+            # In a context of its own: its log lines don't belong to the request that happened to poke.
+            live.transfer_task = self._group.create_task(
+                self._run(live), name=f"transfer-{live.row.id}", context=Context()
+            )
 
     @staticmethod
     def _has_work(live: LiveUpload) -> bool:
@@ -132,6 +137,15 @@ class TransferEngine:
         if live.session is not None:
             await live.session.abort()
             live.session = None
+
+    async def published(self, live: LiveUpload) -> bool:
+        """Whether the file may be at its destination already, though its row does not say so; under its lock."""
+        if live.stored is not None:
+            return True
+        if not live.from_earlier_life or not isinstance(self._staging, Linkable):
+            return False
+        # The server may have died after it linked the file, and before the database knew.
+        return await asyncio.to_thread(_is_linked, self._staging.path(live.row.id))
 
     async def _run(self, live: LiveUpload) -> None:
         try:
@@ -276,6 +290,13 @@ class TransferEngine:
         if live.session is None:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
         return await live.session.finish(digests)
+
+
+def _is_linked(path: Path) -> bool:
+    try:
+        return path.stat().st_nlink > 1
+    except OSError:
+        return False
 
 
 def check_declared(row: Upload, digests: Digests) -> None:

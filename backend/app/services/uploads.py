@@ -174,6 +174,10 @@ class Uploads:
         live.ended.set()
         return live
 
+    def under_way(self, upload_id: str) -> LiveUpload | None:
+        """The upload, if it has not ended."""
+        return self._live.get(upload_id)
+
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     async def create(self, owner: str, wanted: NewUpload, *, idempotency_key: str | None) -> LiveUpload:
@@ -379,11 +383,7 @@ class Uploads:
         async with live.lock:
             if live.row.ended:
                 return
-            row = live.row
-            if declared.sha256 is not None:
-                row = replace(row, declared_sha256=declared.sha256.hex())
-            if declared.crc32c is not None:
-                row = replace(row, declared_crc32c=declared.crc32c)
+            row = self._declare(live.row, declared)
             if row.state in {UploadState.CREATED, UploadState.RECEIVING}:
                 row = row.become(UploadState.TRANSFERRING)
             if row != live.row:
@@ -391,6 +391,17 @@ class Uploads:
                 live.row = row
         live.changed()
         self.transfers.poke(live)
+
+    @staticmethod
+    def _declare(row: Upload, declared: DeclaredDigest) -> Upload:
+        """Add what is declared now to what was declared before."""
+        sha256 = row.declared_sha256 if declared.sha256 is None else declared.sha256.hex()
+        crc32c = row.declared_crc32c if declared.crc32c is None else declared.crc32c
+        if row.declared_sha256 not in {None, sha256} or row.declared_crc32c not in {None, crc32c}:
+            raise DigestMismatch(
+                "Another digest was declared for this upload before. One of the two is not the file's."
+            )
+        return replace(row, declared_sha256=sha256, declared_crc32c=crc32c)
 
     @staticmethod
     def _incomplete(live: LiveUpload) -> IncompleteUpload:
@@ -410,7 +421,7 @@ class Uploads:
         async with live.lock:
             if live.row.state in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
                 return
-            if live.stored is not None:
+            if not live.row.ended and await self.transfers.published(live):
                 raise StateConflict("The file is at its destination already.", state=live.row.state.value)
             await self._end(live, UploadState.CANCELLED, None)
         await self.ended(live)

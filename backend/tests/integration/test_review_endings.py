@@ -12,7 +12,7 @@ import pytest
 
 from app.core.errors import DatabaseUnavailable
 from app.core.upload import UploadState
-from app.testing.api_client import ApiClient, refusal
+from app.testing.api_client import ApiClient, refusal, sha256_field
 from app.testing.product import Product
 
 CHUNK = 262_144
@@ -142,3 +142,43 @@ def test_the_sums_of_a_file_in_many_extents_are_its_own(product: Product, api: A
     live = _live(product, view["id"])
     assert live.row.crc32c == crc32c.crc32c(content)
     assert live.row.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_published_just_before_a_crash_is_not_cancelled_afterwards(
+    start_product: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database does not know yet; the link does."""
+    before = start_product()
+    _refuse_to_save(before, monkeypatch, UploadState.COMPLETED)
+    with before.client() as api:
+        view = api.create("a.bin", CHUNK)
+        api.put_all(view, b"x" * CHUNK)
+        live = _live(before, view["id"])
+        before.wait_for(lambda: live.problem is not None)
+    before.__exit__()
+    monkeypatch.undo()
+
+    def configure(server: Any) -> None:
+        async def away(*_: object) -> None:
+            raise DatabaseUnavailable
+
+        monkeypatch.setattr(server.destinations["default"], "take_over", away)
+
+    after = start_product(configure=configure)
+    with after.client() as api:
+        live = _live(after, view["id"])
+        after.wait_for(lambda: live.problem is not None)
+        refusal(api.cancel(view["id"]), 409, "state-conflict")
+        monkeypatch.undo()
+        assert api.complete(view["id"]).json["state"] == "completed"
+    assert [path.name for path in after.files.glob("a*")] == ["a.bin"]
+
+
+def test_two_digests_for_one_file_are_a_mismatch(api: ApiClient) -> None:
+    """What was declared at creation is not forgotten for what `complete` says."""
+    content = b"x" * CHUNK
+    wrong = "sha-256=:" + "A" * 43 + "=:"
+    view = api.create("a.bin", CHUNK, digest=wrong, completion="explicit")
+    api.put_all(view, content)
+    refusal(api.complete(view["id"], digest=sha256_field(content)), 422, "digest-mismatch")
+    assert api.upload(view["id"])["state"] == "receiving"
