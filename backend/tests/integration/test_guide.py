@@ -30,6 +30,7 @@ from app.testing.page import Fence, Heading, Prose, commands_of, read_page, sett
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "backend" / "tests" / "data" / "guide.md"
+README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "deployment.md"
 
 SERVER = "127.0.0.1:8000"
@@ -524,3 +525,27 @@ def test_our_own_page_comes_true(machine: Machine) -> None:
     walk.go()
     walk.look_at_log()
     assert machine.run("systemctl stop forebay").status == 0
+
+
+def test_what_the_readme_says_works(machine: Machine) -> None:
+    """`make run` in a clone, then every way to upload; `make test` is what runs this."""
+    machine.must("git clone --quiet . /opt/forebay && cd /opt/forebay")
+    machine.plant_packages("/opt/forebay")
+    first, *others = [item for item in read_page(README.read_text(encoding="utf-8")) if isinstance(item, Fence)]
+    assert [line.split("  ")[0] for line in first.lines] == ["make run", "make test"]
+    seen = machine.watch("make run", r"upload +\S+ upload FILE --server http://127\.0\.0\.1:8000[\s\S]*API")
+    command = seen.split()[1]
+    machine.must(f"(make run >~/server.log 2>&1 & curl -sS --retry 50 --retry-connrefused http://{SERVER}/healthz)")
+    machine.must("head -c 40000000 /dev/urandom >big.bin; head -c 3000000 big.bin >small.bin")
+    for block in others:
+        if block.language == "bash":
+            machine.must("\n".join(block.lines))
+        elif block.language == "python":
+            machine.must(f".venv/bin/python -c {shlex.quote(chr(10).join(block.lines))}")
+    machine.must(f"{command} upload small.bin --name banner.bin --server http://{SERVER}")
+    files = machine.path("/opt/forebay/backend/var/files")
+    expected = {"big.bin": "big.bin", "big (1).bin": "big.bin", "big (2).bin": "big.bin"}
+    expected |= {"small.bin": "small.bin", "banner.bin": "small.bin"}
+    assert {path.name for path in files.iterdir() if path.is_file()} == expected.keys()
+    for stored, sent in expected.items():
+        assert _sha256(files / stored) == _sha256(machine.path(f"/opt/forebay/{sent}")), stored
