@@ -13,6 +13,7 @@ from dataclasses import replace
 from app.core.body import RequestBody
 from app.core.errors import BodyTooLarge, LengthRequired
 from app.core.upload import Chunk, Extent, Upload, UploadState
+from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
 from app.protocols.digest import DeclaredDigest
 from app.services.chunk_sink import StagingSink
@@ -76,6 +77,7 @@ class SmallFiles:
             finally:
                 self._slots.release(row.id)
         live = await self._uploads.keep_received(live)
+        parallel_debug("chunk recorded", upload=live.row.id, chunk=0, bytes=live.row.size)
         async with abandoned_when_gone(body):
             await live.ended.wait()
         return live
