@@ -12,9 +12,9 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -38,6 +38,7 @@ from app.observability.logging import Logging, configure_logging
 from app.observability.loop_lag import LoopLag
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
+from app.posix.exclusive import exclusive
 from app.services._memory_probe import MemoryProbe
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.events import EventHub
@@ -107,8 +108,8 @@ class Server:
             SettingsError: it would be open to others without anybody having a token.
             StagingUnavailable, DatabaseUnavailable: it can't start.
         """
-        await asyncio.to_thread(_make_data_dir, self.settings)
         async with AsyncExitStack() as stack:
+            stack.enter_context(_own_data_dir(self.settings))
             self.pool.open()
             stack.callback(self.pool.close)
             await self.repository.open()
@@ -172,11 +173,18 @@ async def _kept_going(work: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-def _make_data_dir(settings: Settings) -> None:
-    try:
-        settings.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SettingsError(f"FOREBAY_DATA_DIR={settings.data_dir}: can't be made: {exc.strerror}") from exc
+@contextmanager
+def _own_data_dir(settings: Settings) -> Iterator[None]:
+    """Make the data directory and keep other servers out: each would take the other's uploads for its own."""
+    with ExitStack() as held:
+        try:
+            settings.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            held.enter_context(exclusive(settings.data_dir / "server.lock"))
+        except BlockingIOError as exc:
+            raise SettingsError(f"FOREBAY_DATA_DIR={settings.data_dir}: another server is running there") from exc
+        except OSError as exc:
+            raise SettingsError(f"FOREBAY_DATA_DIR={settings.data_dir}: can't be used: {exc.strerror}") from exc
+        yield
 
 
 def _memory_limit() -> int:

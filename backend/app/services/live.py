@@ -69,6 +69,7 @@ class LiveUpload:
         self.verified = asyncio.Event()
         self.verified.set()
         self.ended = asyncio.Event()
+        self.gone = asyncio.Event()  # nothing of it is held or kept any more
         # -- the transfer's
         self.digest = PrefixDigest()
         self.session: TransferSession | None = None

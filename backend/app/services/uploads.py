@@ -172,6 +172,7 @@ class Uploads:
         else:
             live = LiveUpload(row, await self._repository.extents(row.id))
         live.ended.set()
+        live.gone.set()
         return live
 
     def under_way(self, upload_id: str) -> LiveUpload | None:
@@ -419,12 +420,12 @@ class Uploads:
 
     async def _cancel(self, live: LiveUpload) -> None:
         async with live.lock:
-            if live.row.state in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
-                return
-            if not live.row.ended and await self.transfers.published(live):
-                raise StateConflict("The file is at its destination already.", state=live.row.state.value)
-            await self._end(live, UploadState.CANCELLED, None)
+            if live.row.state not in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
+                if not live.row.ended and await self.transfers.published(live):
+                    raise StateConflict("The file is at its destination already.", state=live.row.state.value)
+                await self._end(live, UploadState.CANCELLED, None)
         await self.ended(live)
+        await live.gone.wait()  # somebody else's end may be clearing away still
 
     async def expire(self, live: LiveUpload) -> None:
         """Nobody came back for it."""
@@ -477,11 +478,13 @@ class Uploads:
             live.changed()
             live.on_change = lambda: None  # the end is told once
             live.verified.set()
-            self._live.pop(row.id, None)
             try:
                 await self._staging.discard(row.id)
             except ForebayError as exc:  # collected as an orphan at the next start
                 log.warning("staged bytes could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
+            finally:
+                self._live.pop(row.id, None)
+                live.gone.set()
 
     # -- another life ------------------------------------------------------------------------------------------------
 

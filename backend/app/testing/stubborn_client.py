@@ -7,6 +7,7 @@ import http.client
 import random
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -146,7 +147,7 @@ class StubbornClient:
         for number in numbers:
             start = number * view["chunk_size"]
             data = content[start : start + view["chunk_size"]]
-            reply = self._once(lambda data=data, number=number: self._api.put_chunk(view["id"], number, data))
+            reply = self._once(partial(self._api.put_chunk, view["id"], number, data))
             self._witness.sent_bytes += len(data)
             if reply.status == 204:  # noqa: PLR2004
                 acknowledged.add(number)
