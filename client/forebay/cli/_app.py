@@ -182,8 +182,7 @@ def _question(
         if as_json:
             write_line(sys.stdout, json.dumps(_plain(answer), default=str))
         else:
-            console = Console()
-            console.print(show(answer), width=None if console.is_terminal else _UNFOLDED)
+            Console(width=None if sys.stdout.isatty() else _UNFOLDED).print(show(answer))
         return 0
 
     raise typer.Exit(run(work()))
