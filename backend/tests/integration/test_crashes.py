@@ -10,11 +10,12 @@ import hashlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,13 @@ _CALLS = [
 
 
 @contextmanager
-def killing_at(pid: int, calls: str, when: int) -> Iterator[None]:
-    """From here on, the process is killed as one of its threads enters these system calls for that time."""
+def at_system_call(pid: int, calls: str, injection: str, *, path: Path | None = None) -> Iterator[None]:
+    """From here on, this happens as one of the process's threads enters these system calls, on that file if one is given.
+
+    See strace(1), "Tampering".
+    """
     command = ["strace", "-f", "-p", str(pid), "-o", "/dev/null"]
-    command += ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={when}"]
+    command += ["-e", f"trace={calls}", "-e", f"inject={calls}:{injection}", *(["-P", str(path)] if path else [])]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         try:
             assert "attached" in tracer.stderr.readline()
@@ -174,7 +178,7 @@ def test_a_kill_at_a_system_call_leaves_nothing_half_done(start_server: Start, c
     address = ("127.0.0.1", server.port)
     with (
         StubbornClient(address, witness, when, wait_until_up=wait_until_up) as client,
-        killing_at(server.pid, calls, when),
+        at_system_call(server.pid, calls, f"signal=KILL:when={when}"),
     ):
         done = client.upload(random.Random(when).randbytes(4 * CHUNK + 5))
     assert deaths == [-signal.SIGKILL], "the kill came, once"
@@ -294,3 +298,60 @@ def test_sequential_chunks_come_in_order_and_are_forwarded_before_they_are_ackno
             assert api.put_chunk(view["id"], number, content[number * size : (number + 1) * size]).status == 204
         assert api.complete(view["id"]).json["state"] == "completed"
     assert (server.files / "a.bin").read_bytes() == content
+
+
+# -- beside each other, and short of what processes need -----------------------------------------------------------------
+
+
+def test_a_second_server_on_the_same_data_is_refused(start_server: Start) -> None:
+    """Each would take the other's uploads for orphans or for its own; a killed one's place is free at once."""
+    server = start_server()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        view = api.create("a.bin", 2 * CHUNK, chunk_size=CHUNK)
+        with pytest.raises(RuntimeError, match="another server is running there"):
+            ServerProcess(server.directory, {}).start()
+        assert api.put_chunk(view["id"], 0, b"x" * CHUNK).status == 204
+    server.kill()
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        assert api.upload(view["id"])["bytes_received"] == CHUNK
+
+
+def test_a_server_out_of_descriptors_recovers(start_server: Start) -> None:
+    """FAULTS 17: connections beyond the limit wait or are refused; when others leave, everything works."""
+    server = start_server(prefix=("prlimit", "--nofile=128"))
+    address = ("127.0.0.1", server.port)
+    with ApiClient(address) as early, ExitStack() as crowd:
+        view = early.create("a.bin", 2 * CHUNK, chunk_size=CHUNK)
+        for _ in range(200):
+            crowd.enter_context(socket.create_connection(address))
+        assert early.put_chunk(view["id"], 0, b"x" * CHUNK).status in {204, 503}
+        crowd.close()
+        while (reply := early.put_chunk(view["id"], 0, b"x" * CHUNK)).status != 204:
+            assert reply.status == 503
+        with ApiClient(address) as late:
+            assert late.put_chunk(view["id"], 1, b"x" * CHUNK).status == 204
+            assert late.complete(view["id"]).json["state"] == "completed"
+            while (reply := late.post("/api/v1/uploads", {"filename": "b", "size": 1})).status != 201:
+                assert reply.status == 503, "its memory could not be measured for want of a descriptor"
+    assert server.stop() == 0
+
+
+@needs_strace
+@pytest.mark.slow
+def test_a_sync_that_fails_is_not_believed(start_server: Start) -> None:
+    """FAULTS 5: EIO from fdatasync; nothing is acknowledged as whole, the upload is quarantined, no file appears."""
+    server = start_server()
+    address = ("127.0.0.1", server.port)
+    with ApiClient(address) as api:
+        view = api.create("a.bin", 2 * CHUNK, chunk_size=CHUNK)
+        assert api.put_chunk(view["id"], 0, b"x" * CHUNK).status == 204
+        spooled = server.directory / "var" / "spool" / view["id"]
+        with at_system_call(server.pid, "fdatasync", "error=EIO", path=spooled):
+            reply = api.put_chunk(view["id"], 1, b"x" * CHUNK)
+            assert (reply.status, reply.code) == (503, "sync-failed")
+        now = api.upload(view["id"])
+        assert (now["state"], now["error"]["code"]) == ("failed", "sync-failed")
+        assert api.put_chunk(view["id"], 1, b"x" * CHUNK).code == "state-conflict"
+        assert api.request("PUT", "/api/v1/files/b", b"x").status == 201, "others are not concerned"
+    assert [path.name for path in server.files.iterdir() if path.is_file()] == ["b"]

@@ -106,6 +106,8 @@ def test_a_spool_that_turns_read_only_is_said_and_recovers_without_a_restart(
         with product.client() as api:
             view = api.create("a.bin", len(content), chunk_size=CHUNK)
             put(api, view, content, (0,))
+            live = live_of(product, view["id"])
+            product.wait_for(lambda: live.forwarded == CHUNK and live.transfer_task is None)
             product.call(product.server.staging.sync(view["id"]))
             product.server.staging._places.close()  # with a file open for writing it can't be remounted
             disk.remount(read_only=True)
