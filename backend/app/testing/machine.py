@@ -147,7 +147,9 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         """End everything that runs on it and forget its disk."""
         if self._shell is not None:
-            self._shell.kill()  # and with it, since it was told --kill-child, all of its processes
+            # The shell is the first process of its namespace: when it has been waited for, all of them are dead.
+            # Before its id is known, --kill-child does the same, a moment later.
+            os.kill(self._pid or self._shell.pid, signal.SIGKILL)
             self._shell.communicate()
             os.close(self._statuses)
         shutil.rmtree(self._store)

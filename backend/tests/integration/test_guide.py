@@ -39,12 +39,13 @@ LOG = "/var/log/forebay/app.log"
 FILES = "/var/lib/forebay/files"
 STATUS_KEYS = {"mode", "concurrency_manager", "memory_monitor", "buffer_pool", "chunk_processor", "destinations"}
 MB = 1_000_000
+MISSING = unavailable()
 FIVE_USERS = ("bob", "carol", "dave", "erin", "frank")
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(unavailable() is not None, reason=str(unavailable())),
+    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
 ]
 
 
@@ -355,7 +356,7 @@ COMMANDS: dict[str, Callable[[Walk, str], None]] = {
     r"curl (-sS )?http://\S+/upload-status( \| jq)?": _is_status,
     r"curl (-sS )?http://\S+/upload-progress/[0-9a-f]{32} \| jq": _is_progress,
     r"watch -n 5 .*": _shows_a_number,
-    r"tail -f /var/log/forebay/app\.log \| grep PARALLEL": _finds_chunks,
+    r"(sudo )?tail -f /var/log/forebay/app\.log \| grep PARALLEL": _finds_chunks,
     r"sudo systemctl status forebay": _is_active,
     r"sudo systemctl (start|stop|restart|enable --now) forebay": _succeeds,
     r"(sudo )?git checkout HEAD~1": _is_older,
@@ -383,7 +384,7 @@ COMMANDS: dict[str, Callable[[Walk, str], None]] = {
     r"for user in bob .*\ndone": _succeeds,
     r"wait": _all_arrive,
     r"curl -sS \S+ \| jq '\.memory_monitor, \.chunk_processor\.error_rate'": _says("}\n0\n"),
-    r"forebay list --server \S+": _says(""),
+    r"forebay list --server \S+": _says("medium.bin"),
     r"sudo git checkout -": _is_newer,
 }
 
