@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,8 +36,9 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 class Outages:
     """A server that is killed and started again while clients go on; nobody asks it while it is away."""
 
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(self, server: ServerProcess, files: Path | None = None) -> None:
         self.server = server
+        self.files = files or server.files
         self.up = threading.Event()
         self.up.set()
 
@@ -49,7 +51,7 @@ class Outages:
         self.up.clear()
         status = self.server.stop(number)
         try:
-            witness.check(self.server.files)
+            witness.check(self.files)
         finally:
             self.server.start()
             self.up.set()
@@ -69,12 +71,32 @@ def start_clients(
     return [pool.submit(run, seed) for seed in seeds]
 
 
+@pytest.fixture
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | None]:
+    """A directory on another file system, where files are copied and not linked; None when it is not asked for."""
+    if not request.param:
+        yield None
+        return
+    if not Path("/dev/shm").is_dir() or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_what_was_acknowledged_survives_kills_at_random_moments(start_server: Start, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "elsewhere"),
+    [(1, False), (2, False), (3, True)],
+    ids=["linked 1", "linked 2", "copied"],
+    indirect=["elsewhere"],
+)
+def test_what_was_acknowledged_survives_kills_at_random_moments(
+    start_server: Start, seed: int, elsewhere: Path | None
+) -> None:
     """FAULTS 1: eleven kills each; server state ≥ last acknowledgement, every file equal, nothing half-visible."""
     chance = random.Random(seed)
-    outages, witness, over = Outages(start_server()), Witness(), threading.Event()
+    settings = {"FOREBAY_DESTINATION": f"disk:{elsewhere}"} if elsewhere else {}
+    outages, witness, over = Outages(start_server(**settings), elsewhere), Witness(), threading.Event()
     with ThreadPoolExecutor(4) as pool:
         running = start_clients(pool, outages, witness, range(seed * 10, seed * 10 + 4), over)
         try:
@@ -86,8 +108,10 @@ def test_what_was_acknowledged_survives_kills_at_random_moments(start_server: St
             over.set()
         for future in running:
             future.result(60)
-    witness.check(outages.server.files)
+    witness.check(outages.files)
     assert len(witness.completed) >= 4
+    names = {path.name for path in outages.files.iterdir() if path.is_file()}
+    assert names == set(witness.completed), "each once, and nothing else"
     assert outages.server.stop() == 0
     assert list((outages.server.directory / "var" / "spool").iterdir()) == []
 

@@ -16,6 +16,7 @@ import pytest
 
 from app.core.errors import StagingUnavailable
 from app.core.upload import Chunk
+from app.destinations.disk.session import DiskSession
 from app.testing.api_client import ApiClient, Reply, refusal, sha256_field
 from app.testing.product import Product
 
@@ -176,6 +177,37 @@ def test_cancelled_while_receiving_it_stays_cancelled(product: Product) -> None:
         assert api.upload(view["id"])["state"] == "cancelled"
         assert api.progress(view["id"])["progress_percent"] < 100
     assert not (product.files / "never.bin").exists()
+
+
+def test_cancelled_while_transferring_nothing_arrives(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is received and on its way: the copy at the destination goes too."""
+    writing, may_write = threading.Event(), threading.Event()
+    real = DiskSession._write
+
+    def slow(session: DiskSession, fd: int, piece: memoryview) -> None:
+        writing.set()
+        may_write.wait(30)
+        real(session, fd, piece)
+
+    async def copied(live: Any, destination: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(DiskSession, "_write", slow)
+    monkeypatch.setattr(product.server.transfers, "_linkable", copied)
+    with product.client() as api, ThreadPoolExecutor(1) as pool:
+        view = api.create("transferring.bin", CHUNK * 2, chunk_size=CHUNK)
+        api.put_all(view, b"x" * CHUNK * 2)
+        assert writing.wait(30)
+        assert api.upload(view["id"])["state"] == "transferring"
+        assert api.progress(view["id"])["progress_percent"] < 100
+        cancelling = pool.submit(api.cancel, view["id"])
+        with product.client() as looking:
+            product.wait_for(lambda: product.server.context.uploads.under_way(view["id"]).row.ended)
+            assert looking.upload(view["id"])["state"] == "cancelled"
+        may_write.set()
+        assert cancelling.result().status == 204
+    assert not (product.files / "transferring.bin").exists()
+    assert list((product.files / ".forebay").iterdir()) == []
 
 
 def test_cancelled_while_queued_it_is_out_of_the_queue(product: Product) -> None:
