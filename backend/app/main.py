@@ -486,9 +486,11 @@ async def _serve(settings: Settings, logging: Logging) -> int:
     """Open first and listen then, so that what can't be opened is said in one line."""
     server = build(settings)
     server.metrics.watch("log_lines_dropped", "Log lines that could not be written.", lambda: logging.dropped)
+    app = _application(server, _already_running)
+    app.openapi()  # takes 100 ms: better now than while everybody waits for the first who asks
     try:
         receiver = make_server(
-            _application(server, _already_running),
+            app,
             ingress=ingress_config(server),
             host=settings.host,
             port=settings.port,
