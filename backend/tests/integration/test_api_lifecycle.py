@@ -207,6 +207,15 @@ def test_a_repeated_creation_finds_the_upload_it_made(api: ApiClient) -> None:
     assert len(api.get("/api/v1/uploads")["uploads"]) == 1
 
 
+def test_a_repeated_creation_needs_no_room_of_its_own(start_product: Start) -> None:
+    """The one whose answer was lost holds it already."""
+    product = start_product(user_quota_mb=1)
+    with product.client() as api:
+        body, key = {"filename": "a.bin", "size": MIB}, {"Idempotency-Key": "k"}
+        first, again = api.post("/api/v1/uploads", body, key), api.post("/api/v1/uploads", body, key)
+        assert (first.status, again.status, again.json["id"]) == (201, 201, first.json["id"])
+
+
 def test_a_key_used_twice_at_once_makes_one_upload(product: Product) -> None:
     """The race that the key exists for."""
     barrier = threading.Barrier(8)
