@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from app.core.errors import Forbidden, Unauthenticated
@@ -33,6 +34,7 @@ class Principal:
     operator: bool
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def is_loopback(address: str) -> bool:
     """Whether an address is this machine."""
     try:

@@ -62,18 +62,26 @@ class Interruption:
 async def abandoned_when_gone(body: RequestBody) -> AsyncIterator[None]:
     """Wait inside for something other than the body; ends with ClientGone when the client leaves meanwhile."""
     interruption = Interruption()
+    watcher: asyncio.Task[None] | None = None
 
     async def watch() -> None:
         await body.wait_gone()
         interruption.interrupt(ClientGone())
 
-    async with interruption:
+    def begin() -> None:
+        nonlocal watcher
         watcher = asyncio.create_task(watch(), name="watch-for-client-leaving")
+
+    async with interruption:
+        # Mostly there is nothing to wait for; then no task is made, since nobody is seen to leave before the loop runs.
+        beginning = asyncio.get_running_loop().call_soon(begin)
         try:
             yield
         finally:
-            watcher.cancel()
-            await asyncio.wait([watcher])
+            beginning.cancel()
+            if watcher is not None:
+                watcher.cancel()
+                await asyncio.wait([watcher])
 
 
 async def unbroken(work: Coroutine[Any, Any, T]) -> T:

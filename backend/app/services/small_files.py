@@ -121,8 +121,10 @@ class SmallFiles:
         return self._received(live, sink, extent)
 
     def _received(self, live: LiveUpload, sink: StagingSink, extent: Extent) -> LiveUpload:
-        # The content belongs to the request: the same Idempotency-Key with other bytes is another one.
-        fingerprint = f"{live.row.request_fingerprint}:{sink.hasher().hexdigest()}"
+        fingerprint = live.row.request_fingerprint
+        if fingerprint is not None:
+            # The content belongs to the request: the same Idempotency-Key with other bytes is another one.
+            fingerprint = f"{fingerprint}:{sink.hasher().hexdigest()}"
         live.row = replace(
             live.row.become(UploadState.TRANSFERRING), received_at=time.time(), request_fingerprint=fingerprint
         )

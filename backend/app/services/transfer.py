@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 _STALL_S = 5.0  # DESIGN section 2: an open stream to a destination is ended when nothing new came for so long
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 60.0
+_PASSING = (Unavailable, OutOfSpace, InternalError)
 
 
 def target_of(row: Upload) -> Target:
@@ -156,26 +157,35 @@ class TransferEngine:
             live.transfer_task = None  # no await since the last look: whoever pokes later starts a new task
 
     async def _persist_in_trying(self, live: LiveUpload) -> None:
-        async for attempt in stamina.retry_context(
-            on=(Unavailable, OutOfSpace, InternalError),
-            attempts=None,
-            timeout=None,
-            wait_initial=_FIRST_WAIT_S,
-            wait_max=_LONGEST_WAIT_S,
-        ):
-            with attempt:
-                try:
-                    await self._advance_or_fail(live)
-                except (Unavailable, OutOfSpace) as exc:
-                    self._note(live, exc, attempt.num)
-                    raise
-                except Exception as exc:  # whatever it is, one upload's trouble must not end the server
-                    log.exception("transfer broke", upload=live.row.id)
-                    error = InternalError()
-                    self._note(live, error, attempt.num)
-                    raise error from exc
+        """Until it has gone well once. Retries are set up by the first failure: for a small file they cost more than it."""
+        gone_well = False
+        with suppress(*_PASSING):
+            await self._attempt(live, 1)
+            gone_well = True
+        if not gone_well:
+            await self._try_again(live)
         live.problem = None
         live.changed()
+
+    async def _try_again(self, live: LiveUpload) -> None:
+        await asyncio.sleep(_FIRST_WAIT_S)
+        async for attempt in stamina.retry_context(
+            on=_PASSING, attempts=None, timeout=None, wait_initial=_FIRST_WAIT_S, wait_max=_LONGEST_WAIT_S
+        ):
+            with attempt:
+                await self._attempt(live, attempt.num + 1)
+
+    async def _attempt(self, live: LiveUpload, number: int) -> None:
+        try:
+            await self._advance_or_fail(live)
+        except (Unavailable, OutOfSpace) as exc:
+            self._note(live, exc, number)
+            raise
+        except Exception as exc:  # whatever it is, one upload's trouble must not end the server
+            log.exception("transfer broke", upload=live.row.id)
+            error = InternalError()
+            self._note(live, error, number)
+            raise error from exc
 
     async def _advance_or_fail(self, live: LiveUpload) -> None:
         try:

@@ -234,7 +234,7 @@ class Uploads:
             declared_sha256=wanted.digest.sha256.hex() if wanted.digest.sha256 is not None else None,
             declared_crc32c=wanted.digest.crc32c,
             idempotency_key=idempotency_key,
-            request_fingerprint=wanted.fingerprint(),
+            request_fingerprint=wanted.fingerprint() if idempotency_key is not None else None,
         )
 
     def _chunk_size(self, wanted: NewUpload) -> int:
