@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.core.body import BODY_EXTENSION, RequestBody
+from app.core.errors import InvalidRequest
 from app.core.settings import Settings
 from app.destinations.port import Destination
 from app.observability.metrics import Metrics
@@ -58,7 +59,13 @@ async def _context(request: Request) -> Context:  # not `def`: FastAPI would run
 
 
 def body_of(request: Request) -> RequestBody:
-    """The request's body, unread."""
+    """The request's body, unread.
+
+    Raises:
+        InvalidRequest: it comes in a content coding; what was not decoded would be stored as something else.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise InvalidRequest("Bodies are stored as they come. Send them without Content-Encoding.")
     body: RequestBody = request.scope["extensions"][BODY_EXTENSION]
     return body
 

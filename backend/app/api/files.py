@@ -23,6 +23,7 @@ from app.core.errors import (
     IdempotencyConflict,
     InvalidDigest,
     InvalidName,
+    InvalidRequest,
     LengthRequired,
     LimitReached,
     MemoryPressure,
@@ -78,6 +79,8 @@ async def put_file(
 ) -> UploadView:
     """Store a file of at most one chunk; answers when it is at its destination."""
     _check_address(request)
+    if "content-range" in request.headers:  # RFC 9110 section 14.5: a part must not become the whole
+        raise InvalidRequest("A single request carries a whole file. Use POST /api/v1/uploads and chunks for parts.")
     body = body_of(request)
     wanted = NewUpload(
         filename=filename,

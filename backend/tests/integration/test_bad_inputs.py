@@ -194,6 +194,21 @@ def test_a_chunk_of_unknown_length_is_bounded_too(api: ApiClient) -> None:
     assert send(b"x" * CHUNK) == (204, "")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "identity, gzip", "x"])
+def test_a_coded_body_is_refused_and_not_stored_as_it_is(api: ApiClient, coding: str) -> None:
+    """Nobody would find out that what was stored is not what was meant."""
+    view = api.create("a", 4)
+    refusal(api.put_chunk(view["id"], 0, b"1234", {"Content-Encoding": coding}), 400, "invalid-request")
+    refusal(api.request("PUT", "/api/v1/files/a", b"1234", {"Content-Encoding": coding}), 400, "invalid-request")
+    assert api.put_chunk(view["id"], 0, b"1234", {"Content-Encoding": "identity"}).status == 204
+
+
+def test_a_part_of_a_file_is_not_taken_for_the_file(api: ApiClient) -> None:
+    """RFC 9110 section 14.5."""
+    reply = api.request("PUT", "/api/v1/files/a", b"1234", {"Content-Range": "bytes 0-3/8"})
+    refusal(reply, 400, "invalid-request")
+
+
 # -- digests -------------------------------------------------------------------------------------------------------------
 
 
