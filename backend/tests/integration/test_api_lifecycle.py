@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,25 @@ def test_two_files_of_one_name_at_once_are_two_files(product: Product) -> None:
         thread.join()
     assert len({view["result"]["name"] for view in views}) == 4
     assert [stored(product, view) for view in views] == contents
+
+
+@pytest.mark.parametrize(("policy", "accepted"), [("replace", 20), ("fail", 1), ("rename", 20)])
+def test_one_name_wanted_by_twenty_at_once(product: Product, policy: str, accepted: int) -> None:
+    """Whoever is told so has the name; the file is one of theirs, whole, and no half step is left."""
+    contents = [bytes([number]) * 1000 for number in range(20)]
+
+    def put(content: bytes) -> int:
+        with product.client() as api:
+            return api.request("PUT", f"/api/v1/files/x.bin?on_conflict={policy}", content).status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(put, contents))
+    assert sorted(statuses) == [201] * accepted + [409] * (20 - accepted)
+    stored_now = [path.read_bytes() for path in product.files.iterdir() if path.is_file()]
+    assert len(stored_now) == (20 if policy == "rename" else 1)
+    assert set(stored_now) <= set(contents)
+    assert list((product.files / ".forebay").iterdir()) == []
+    product.wait_for(lambda: list(product.spool.iterdir()) == [])
 
 
 # -- idempotency ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,27 @@ def test_orphans_are_collected_and_strangers_are_left(start_product: Start, tmp_
     (spool / ("f" * 32)).write_bytes(b"orphan")
     product = start_product()
     assert list(product.spool.iterdir()) == []
+
+
+def test_a_destination_that_is_away_keeps_what_was_received_and_says_so(start_product: Start) -> None:
+    """Its volume is not mounted: received all the same, not failed, not made again elsewhere; it goes on by itself."""
+    product = start_product()
+    with product.client() as api:
+        api.request("PUT", "/api/v1/files/first.bin", b"x")
+        shutil.rmtree(product.files)
+        view = api.create("a.bin", CHUNK, chunk_size=CHUNK)
+        assert api.put_chunk(view["id"], 0, b"x" * CHUNK).status == 204
+        live = live_of(product, view["id"])
+        product.wait_for(lambda: live.problem is not None)
+        now = api.upload(view["id"])
+        assert (now["state"], now["error"]["code"]) == ("transferring", "destination-unavailable")
+        assert api.status()["destinations"]["default"] == {"transferring": 0, "waiting": 1}
+        ready = refusal(api.request("GET", "/readyz"), 503, "not-ready")
+        assert ready.json["checks"]["destination:default"].startswith("destination-unavailable")
+        assert not product.files.exists()
+        product.files.mkdir()
+        assert api.complete(view["id"]).json["state"] == "completed"
+    assert (product.files / "a.bin").read_bytes() == b"x" * CHUNK
 
 
 # -- power ---------------------------------------------------------------------------------------------------------------
