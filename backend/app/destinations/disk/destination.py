@@ -14,14 +14,14 @@ import stat
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from app.core.errors import DestinationUnavailable, InvalidName, NotFound
 from app.core.names import validate_filename, validate_folder
-from app.core.upload import KIB, StoredFile
+from app.core.upload import KIB, NameConflictPolicy, StoredFile
 from app.destinations.disk.faults import system_faults
 from app.destinations.disk.folders import Folders
 from app.destinations.disk.publish import publish
@@ -168,8 +168,8 @@ class DiskDestination:
         self._make_root()
         with (
             system_faults("publish the file"),
-            self._folders.private() as private,
             self._folders.opened(target.folder, make=True) as folder,
+            self._private_for(target) as private,
         ):
             source.chmod(self._file_mode)
             name = publish(target, source, source_dir=None, folder=folder, private=private)
@@ -177,6 +177,11 @@ class DiskDestination:
             size = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
         stored_id = f"{target.folder}/{name}" if target.folder else name
         return StoredFile(id=stored_id, name=name, size=size)
+
+    def _private_for(self, target: Target) -> AbstractContextManager[int]:
+        """Our own folder, where `publish` goes by it: opening it costs more than the link."""
+        replacing = target.on_conflict is NameConflictPolicy.REPLACE
+        return self._folders.private() if replacing else nullcontext(-1)
 
     def _open_stored(self, stored_id: str) -> int:
         folder, name = _split(stored_id)

@@ -27,7 +27,7 @@ def publish(target: Target, source: Path, *, source_dir: int | None, folder: int
         source: the finished, synced file.
         source_dir: the descriptor it is relative to.
         folder: descriptor of the final folder.
-        private: descriptor of our own folder on the same file system.
+        private: descriptor of our own folder on the same file system; used by policy `replace` only.
 
     Raises:
         NameTaken: policy `fail`, and the name exists.
