@@ -35,6 +35,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _INTERIM: Final = range(102, 200)  # 100 is ours to send, 101 would leave HTTP
 _UPLOAD_RESUMPTION_SUPPORTED: Final = 104  # draft-ietf-httpbis-resumable-upload; not yet in http.HTTPStatus
 _UPLOAD_RESUMPTION: Final = b"HTTP/1.1 104 Upload Resumption Supported\r\n"
+_JOINED_BYTES: Final = 16 * 1024
 _WITHOUT_CONTENT: Final = frozenset({204, 304})
 Fields = list[tuple[bytes, bytes]]
 
@@ -61,6 +62,7 @@ class Exchange:
         self._body_given = False
         self._silent = False  # an answer without content
         self._chunked_answer = False
+        self._head = b""  # of the answer, while it waits for the content that usually follows at once
         self._content_left: int | None = None  # of the declared length
         config = connection.engine.config
         self._pace = Pace(idle_s=config.body_idle_s, min_rate_bytes=config.min_rate_bytes)
@@ -211,7 +213,8 @@ class Exchange:
             lines.append(b"connection: close\r\n")
         self.response_started = True
         lines.append(b"\r\n")
-        self._connection.write(b"".join(lines))
+        self._head = b"".join(lines)
+        self._connection.loop.call_soon(self._write, b"")
 
     def _frame(self, given: dict[bytes, bytes]) -> list[bytes]:
         """Decide how the content's end is told (RFC 9112 section 6.3)."""
@@ -225,15 +228,25 @@ class Exchange:
                 return [b"transfer-encoding: chunked\r\n"]
         return []
 
+    def _write(self, data: bytes) -> None:
+        """Send; the answer's head goes with the first content when both are there in one turn of the event loop."""
+        head, self._head = self._head, b""
+        if head and len(data) > _JOINED_BYTES:
+            self._connection.write(head)
+        else:
+            data = head + data
+        if data:
+            self._connection.write(data)
+
     def _continue(self, body: bytes, *, more: bool) -> None:
         if self._chunked_answer:
-            if body:
-                self._connection.write(b"%x\r\n%b\r\n" % (len(body), body))
-            if not more:
-                self._connection.write(b"0\r\n\r\n")
-        elif not self._silent:
+            end = b"" if more else b"0\r\n\r\n"
+            self._write(b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end)
+        elif self._silent:
+            self._write(b"")
+        else:
             self._account(len(body), more=more)
-            self._connection.write(body)
+            self._write(body)
         if not more:
             self.response_complete = True
             self.arrived.set()
