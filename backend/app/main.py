@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import sys
@@ -504,6 +505,8 @@ async def _serve(settings: Settings, logging: Logging) -> int:
         raise SettingsError(
             f"FOREBAY_TLS_CERT, FOREBAY_TLS_KEY or FOREBAY_TRUSTED_PROXIES can't be used: {exc}"
         ) from exc
+    gc.collect()
+    gc.freeze()  # what there is stays; a full collection would look through it, and block the event loop for 25 ms
     async with server.running():
         await receiver.serve()
     log.info("stopped")
