@@ -249,6 +249,41 @@ def test_a_power_cut_while_receiving_serves_nothing_wrong(
         second.__exit__()
 
 
+@needs_mount
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_what_survives_a_power_cut_is_as_set(
+    start_product: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    """`power`: every acknowledged chunk. `process`: whatever is completed or fully received; the rest is asked for again."""
+    content = os.urandom(6 * CHUNK)
+    with LoopFilesystem(tmp_path, size_mib=64) as disk:
+        first = start_product(disk.path, durability=durability)
+        first.server.transfers.poke = lambda _: None  # nothing is completed in this life
+        with first.client() as api:
+            part = api.create("part.bin", len(content), chunk_size=CHUNK)
+            put(api, part, content, (5, 0, 3))
+            whole = api.create("whole.bin", 2 * CHUNK, chunk_size=CHUNK)
+            put(api, whole, content, (1, 0))
+            if durability == "power":
+                put(api, part, content, (1,))  # after the last commit that was synced for another reason
+        disk.lose_power()
+        _die(first)
+        disk.boot()
+        monkeypatch.setattr(app.services.recovery, "boot_id", lambda: f"after the cut, {durability}")
+        second = start_product(disk.path, durability=durability)
+        with second.client() as api:
+            assert api.complete(whole["id"]).json["state"] == "completed", "its client may have left"
+            assert (second.files / "whole.bin").read_bytes() == content[: 2 * CHUNK]
+            if durability == "power":
+                assert api.upload(part["id"])["missing_chunks"] == [{"first": 2, "last": 2}, {"first": 4, "last": 4}]
+            missing = api.upload(part["id"])["missing_chunks"]
+            numbers = tuple(n for span in missing for n in range(span["first"], span["last"] + 1))
+            put(api, part, content, numbers)
+            assert api.complete(part["id"]).json["state"] == "completed"
+            assert (second.files / "part.bin").read_bytes() == content
+        second.__exit__()
+
+
 def _die(product: Product) -> None:
     """What is left of a server whose machine lost its power: nothing that could still write."""
     try:
