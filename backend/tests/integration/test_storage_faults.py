@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,74 @@ def test_what_survives_a_power_cut_is_as_set(
             put(api, part, content, numbers)
             assert api.complete(part["id"]).json["state"] == "completed"
             assert (second.files / "part.bin").read_bytes() == content
+        second.__exit__()
+
+
+_STEPS = [
+    "before the link",
+    "after the link",
+    "before the commit",
+    "after the commit",
+    "before the spool goes",
+    "after it",
+]
+
+
+@needs_mount
+@pytest.mark.parametrize("step", _STEPS)
+@pytest.mark.parametrize("policy", ["rename", "replace"])
+def test_a_power_cut_while_completing_leaves_the_file_absent_or_whole(
+    start_product: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, policy: str
+) -> None:
+    """FAULTS 4, at each step; once the machine is back the upload completes without its client, once."""
+    content, older = os.urandom(3 * CHUNK), os.urandom(1000)
+    with LoopFilesystem(tmp_path, size_mib=64) as disk:
+        first = start_product(disk.path)
+        cut = threading.Event()
+
+        def cutting(call: Any, *, before: str, after: str, when: Callable[..., bool] = lambda *_: True) -> Any:
+            async def called(*args: Any, **named: Any) -> Any:
+                if step == before and when(*args):
+                    disk.lose_power()
+                    cut.set()
+                result = await call(*args, **named)
+                if step == after and when(*args):
+                    disk.lose_power()
+                    cut.set()
+                return result
+
+            return called
+
+        server = first.server
+        with first.client() as api:
+            assert api.request("PUT", "/api/v1/files/a.bin", older).status == 201
+            view = api.create("a.bin", len(content), chunk_size=CHUNK, on_conflict=policy)
+            destination = server.destinations["default"]
+            destination.take_over = cutting(destination.take_over, before=_STEPS[0], after=_STEPS[1])
+            server.repository.save_upload = cutting(
+                server.repository.save_upload,
+                before=_STEPS[2],
+                after=_STEPS[3],
+                when=lambda upload: upload.state == "completed",
+            )
+            server.staging.discard = cutting(server.staging.discard, before=_STEPS[4], after=_STEPS[5])
+            put(api, view, content, range(3))
+            assert cut.wait(30)
+        _die(first)
+        disk.boot()
+        name = "a.bin" if policy == "replace" else "a (1).bin"
+        final = disk.path / "var" / "files" / name
+        allowed = {content, older} if policy == "replace" else {content, None}
+        assert (final.read_bytes() if final.exists() else None) in allowed
+        monkeypatch.setattr(app.services.recovery, "boot_id", lambda: f"after the cut {step}")
+        second = start_product(disk.path)
+        with second.client() as api:
+            second.wait_for(lambda: second.server.context.uploads.under_way(view["id"]) is None)
+            assert api.upload(view["id"])["result"]["name"] == name
+        assert final.read_bytes() == content
+        names = sorted(path.name for path in second.files.iterdir() if path.is_file())
+        assert names == sorted({"a.bin", name})
+        assert list(second.spool.iterdir()) == []
         second.__exit__()
 
 
