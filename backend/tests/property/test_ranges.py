@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def test_a_range_set_holds_what_a_set_of_positions_holds(
             model -= set(range(start, end))
     held = list(ranges)
     assert {position for start, end in held for position in range(start, end)} == model
-    assert all(end < following for (_, end), (following, _) in zip(held, held[1:], strict=False))
+    assert all(end < following for (_, end), (following, _) in itertools.pairwise(held))
     assert ranges.total == len(model)
     assert ranges.covers(*probe) == (set(range(*probe)) <= model)
     assert ranges.overlaps(*probe) == bool(set(range(*probe)) & model)
