@@ -1,0 +1,107 @@
+"""Our server under measurement: started for real, asked over HTTP, looked at through /proc and /metrics."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.testing.server_process import ServerProcess
+
+__all__ = ["MIB", "Forebay"]
+
+MIB = 1 << 20
+_LOOK_S = 20.0  # the server tells the longest block of the last minute
+
+
+class Forebay(ServerProcess):
+    """The server, without tokens: every address of 127/8 is a user."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(directory, {"FOREBAY_AUTH": "none", "FOREBAY_LOG_LEVEL": "info", **(settings or {})})
+
+    def call(self, method: str, path: str, body: object = None, *, source: str = "127.0.0.1") -> Any:  # noqa: ANN401 - JSON
+        """An API call; returns the answer's JSON.
+
+        Raises:
+            RuntimeError: the answer is a problem.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120, source_address=(source, 0))
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status >= 400:
+                raise RuntimeError(f"{method} {path}: {answer.status} {text.decode()}")
+            return json.loads(text) if text and path != "/metrics" else text.decode()
+        finally:
+            connection.close()
+
+    def create(self, size: int, *, chunk_size: int | None = None, source: str = "127.0.0.1") -> dict[str, Any]:
+        """Begin an upload that `complete` would finish."""
+        wanted: dict[str, object] = {"filename": "bench.bin", "size": size, "completion": "explicit"}
+        if chunk_size is not None:
+            wanted["chunk_size"] = chunk_size
+        created: dict[str, Any] = self.call("POST", "/api/v1/uploads", wanted, source=source)
+        return created
+
+    def discard(self, upload: Mapping[str, Any], *, source: str = "127.0.0.1") -> None:
+        """Cancel it; its bytes are gone when this returns."""
+        self.call("DELETE", f"/api/v1/uploads/{upload['id']}", source=source)
+
+    def chunk_target(self, upload: Mapping[str, Any], number: int) -> str:
+        """Where chunk `number` is put."""
+        return str(upload["chunk_url"]).replace("{n}", str(number))
+
+    def metric(self, name: str) -> float:
+        """One sample of /metrics; 0 when it is not there."""
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.call("GET", "/metrics"), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    @contextmanager
+    def watching_lag(self) -> Iterator[Callable[[], float]]:
+        """Look at the event loop's longest block often enough to miss no minute; yields what tells it, in ms."""
+        seen = [0.0]
+        over = threading.Event()
+
+        def look() -> None:
+            seen.append(self.metric("forebay_loop_lag_max_seconds") * 1000)
+
+        def watch() -> None:
+            while not over.wait(_LOOK_S):
+                look()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield lambda: max(seen)
+        finally:
+            over.set()
+            watcher.join()
+            look()
+
+    def peak_rss_mib(self) -> float:
+        """Most resident memory since the start."""
+        return self._status("VmHWM")
+
+    def rss_mib(self) -> float:
+        """Resident memory now."""
+        return self._status("VmRSS")
+
+    def _status(self, field: str) -> float:
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
+        if found is None:
+            raise RuntimeError(f"/proc does not tell {field}")
+        return int(found[1]) / 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / 100

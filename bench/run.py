@@ -1,0 +1,73 @@
+"""`make bench`: every measurement, or those named. See README.md beside this.
+
+python bench/run.py [receive] [memory] [small] [profiles] [digest] [--directory DIR] [--readme]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.digest import digest  # noqa: E402 - found by the line above
+from bench.memory import memory  # noqa: E402
+from bench.profiles import profiles  # noqa: E402
+from bench.receive import receive  # noqa: E402
+from bench.report import Figure, machine, table  # noqa: E402
+from bench.small import small  # noqa: E402
+
+MEASUREMENTS = {work.__name__: work for work in (receive, small, digest, profiles, memory)}
+_FREE_BYTES = 40 << 30
+_FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Run what was asked for; prints the table, and puts it into the README when told to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, []], help="all when none is named")
+    parser.add_argument("--directory", type=Path, default=ROOT / "var", help="where to measure: the file system counts")
+    parser.add_argument("--readme", action="store_true", help="write the figures into bench/README.md")
+    wanted = parser.parse_args()
+    wanted.directory.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(wanted.directory).free < _FREE_BYTES:
+        print(f"{wanted.directory} needs {_FREE_BYTES >> 30} GiB of room for a while", file=sys.stderr)
+        return 1
+    heading = f"{machine(wanted.directory.resolve())}; commit {_commit()}, {time.strftime('%Y-%m-%d')}"
+    print(heading, flush=True)
+    figures: list[Figure] = []
+    for name, measure in MEASUREMENTS.items():
+        if wanted.names and name not in wanted.names:
+            continue
+        print(f"{name} …", file=sys.stderr, flush=True)
+        directory = Path(tempfile.mkdtemp(prefix=f"bench-{name}-", dir=wanted.directory))
+        directory.chmod(0o755)
+        try:
+            figures += measure(directory)
+        finally:
+            shutil.rmtree(directory)
+    print(table(figures))
+    if wanted.readme:
+        readme = Path(__file__).with_name("README.md")
+        text = f"{heading}\n\n{table(figures)}\n"
+        readme.write_text(_FIGURES.sub(lambda _: text, readme.read_text()))
+    return 0
+
+
+def _commit() -> str:
+    """Which code was measured."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
