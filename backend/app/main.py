@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import resource
+import socket
 import sys
 import threading
 import time
@@ -98,6 +99,7 @@ class Server:
     async def before_drain(self) -> None:
         """The server is told to stop: end event streams, admit nobody; requests in flight go on."""
         self.stopping = True
+        _tell_service_manager("STOPPING=1")
         self.slots.stop_admission()
         self.hub.close()
 
@@ -252,6 +254,7 @@ def build(settings: Settings) -> Server:
             lanes=settings.max_concurrent_chunks,
             max_file_bytes=settings.max_file_bytes,
             expiry_s=settings.expiry_s,
+            max_pending_per_user=settings.max_pending_per_user,
         ),
         staging=staging,
         destinations=destinations,
@@ -470,6 +473,15 @@ def serve(settings: Settings) -> int:
         logging.close()
 
 
+def _tell_service_manager(state: str) -> None:
+    """Tell systemd, where it started us with `Type=notify` (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address is None:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
 def _raise_descriptor_limit() -> None:
     """A connection needs up to three descriptors; the usual soft limit of 1,024 is for programs that use select(2)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -517,6 +529,7 @@ def _greet(settings: Settings, addresses: list[tuple[str, int]]) -> None:
     host, port = addresses[0]
     scheme = "https" if settings.tls_cert is not None else "http"
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    _tell_service_manager("READY=1")
     log.info("listening", host=host, port=port, mode=settings.mode.value)
     sys.stderr.write(f"\n{welcome(settings, f'{scheme}://{name}:{port}')}\n\n")
     sys.stderr.flush()

@@ -46,7 +46,8 @@ def _bearer_of(request: Request) -> str | None:
 
 
 def _own_origins(request: Request, context: Context) -> set[str]:
-    own = {f"{scheme}://{request.headers.get('host', '')}" for scheme in ("http", "https")}
+    host = request.headers.get("host", "")
+    own = {f"{scheme}://{host}" for scheme in ("http", "https")} if _is_ours(host, context) else set()
     if context.settings.public_url is not None:
         parts = urlsplit(context.settings.public_url)
         own.add(f"{parts.scheme}://{parts.netloc}")
@@ -64,6 +65,21 @@ def check_origin(request: Request, context: Context) -> None:
         raise Forbidden(
             "Pages from elsewhere may not call this server. The operator can allow one: FOREBAY_CORS_ORIGINS."
         )
+
+
+def _is_ours(host: str, context: Context) -> bool:
+    """Whether a page under that name may be ours.
+
+    Without tokens any name that leads to this address could belong to somebody else's page (DNS rebinding), so it has
+    to be an address, or known; a token in a cookie is sent to the name only that it was given to.
+    """
+    if context.settings.auth != "none" or context.settings.allowed_hosts:
+        return True
+    try:
+        ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return _is_loopback_host(host)
+    return True
 
 
 def _is_loopback_host(field: str) -> bool:

@@ -135,8 +135,10 @@ async def get_content(
     """The stored file, always as an attachment; `Range` is honoured."""
     row = (await context.uploads.find(upload_id, user.user)).row
     destination = context.destinations.get(row.destination)
-    if row.state is not UploadState.COMPLETED or row.stored_id is None:
+    if row.state is not UploadState.COMPLETED:
         raise StateConflict(f"The upload is {row.state}; it has no content yet.", state=row.state.value)
+    if row.stored_id is None:
+        raise NotFound("The file was replaced by a later upload.")
     if not isinstance(destination, ServesFiles):
         raise NotFound("This destination does not give files back.")
     etag = f'"sha256-{row.sha256}"'

@@ -153,6 +153,7 @@ async def metrics(context: Ctx) -> Response:
     return Response(body, media_type=media_type)
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """The process answers."""
@@ -173,6 +174,7 @@ class NotReady(ForebayError):
     default_retry_after_s = 5
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses=answers(NotReady))
 async def readyz(context: Ctx) -> ReadyView:
     """Whether new uploads would be taken: database, staging, destinations, memory."""

@@ -26,6 +26,7 @@ from app.core.errors import (
     NotFound,
     OutOfSpace,
     StateConflict,
+    TooManyPending,
     UserQuotaExceeded,
     VerificationPending,
 )
@@ -92,6 +93,7 @@ def checked_key(key: str | None) -> str | None:
         MemoryPressure,
         LimitReached,
         OutOfSpace,
+        TooManyPending,
         UserQuotaExceeded,
         DatabaseUnavailable,
     ),

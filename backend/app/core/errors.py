@@ -17,6 +17,7 @@ ForebayError
 ├── RangeNotSatisfiable 416
 ├── ExpectationFailed 417
 ├── DigestMismatch 422
+├── TooManyPending 429
 ├── HeadersTooLarge 431
 ├── InternalError 500
 ├── UnsupportedTransferCoding 501
@@ -81,6 +82,7 @@ __all__ = [
     "Superseded",
     "SyncFailed",
     "TooLarge",
+    "TooManyPending",
     "Unauthenticated",
     "Unavailable",
     "UnsupportedTransferCoding",
@@ -271,6 +273,13 @@ class DigestMismatch(ForebayError):
     """The bytes received don't have the digest that was sent. Send them again."""
 
     code, status, title = "digest-mismatch", 422, "Digest mismatch"
+
+
+class TooManyPending(ForebayError):
+    """You have too many unfinished uploads. Finish or cancel some first."""
+
+    code, status, title = "too-many-pending", 429, "Too many unfinished uploads"
+    default_retry_after_s = 60
 
 
 class HeadersTooLarge(ForebayError):

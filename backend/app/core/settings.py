@@ -133,6 +133,14 @@ class Settings(BaseSettings):
         ge=1,
         le=10_000,
     )
+    max_pending_per_user: int = _engine(
+        Group.ADMISSION,
+        "MAX_PENDING_PER_USER",
+        5000,
+        "Unfinished uploads of one user, active or not; each costs a few KiB.",
+        ge=1,
+        le=1_000_000,
+    )
     queue_timeout_s: float = _engine(
         Group.ADMISSION, "QUEUE_TIMEOUT_S", 30.0, "Longest wait for a slot, in seconds, then 503.", ge=0, le=3600
     )

@@ -41,6 +41,8 @@ _parallel_events = structlog.stdlib.get_logger(PARALLEL)
 
 Event = MutableMapping[str, Any]
 
+_CHATTY = "alembic.runtime.plugins"  # six lines at each migration, about alembic itself
+
 
 def parallel_debug(event: str, **fields: object) -> None:
     """One line for `tail -f app.log | grep PARALLEL`, when PARALLEL_UPLOAD_DEBUG_LOGGING is on; else nearly nothing.
@@ -183,13 +185,14 @@ class Logging:
 
     def _install(self) -> list[tuple[logging.Logger, list[logging.Handler], int, bool]]:
         # uvicorn installs handlers of its own when it is given a log configuration; what remains of one would double lines.
-        names = ("", "uvicorn", "uvicorn.error", "uvicorn.access", PARALLEL)
+        names = ("", "uvicorn", "uvicorn.error", "uvicorn.access", _CHATTY, PARALLEL)
         loggers = [logging.getLogger(name) for name in names]
         before = [(each, each.handlers[:], each.level, each.propagate) for each in loggers]
         for each in loggers:
             each.handlers[:] = []
             each.propagate = True
         loggers[0].handlers[:] = [self._intake]
+        logging.getLogger(_CHATTY).setLevel(logging.WARNING)
         logging.captureWarnings(capture=True)
         return before
 

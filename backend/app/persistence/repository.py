@@ -99,6 +99,9 @@ class Repository:
     async def save_upload(self, upload: Upload, *, durable: bool = False) -> None:
         """Store all of `upload`.
 
+        What it has stored at its destination is no earlier upload's any more: a file that was replaced, or removed and
+        its name used again, is not to be served to whoever stored the former one.
+
         Raises:
             NotFound: it was deleted.
             StateConflict: it has ended in another state; nothing is changed.
@@ -107,10 +110,17 @@ class Repository:
         del values["id"]
         values["upload_id"] = upload.id
         values["next_state"] = values["state"]
+        stored = {
+            "of_stored_id": upload.stored_id,
+            "of_destination": upload.destination,
+            "upload_id": upload.id,
+        }
 
         def work(connection: Connection) -> None:
             if connection.execute(sql.SAVE_UPLOAD, values).rowcount != 1:
                 _refuse(connection, upload.id)
+            if upload.stored_id is not None:
+                connection.execute(sql.DISOWN_OTHERS, stored)
 
         await self._database.write(work, durable=durable)
 

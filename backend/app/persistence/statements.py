@@ -41,6 +41,7 @@ __all__ = [
     "DELETE_EXTENT",
     "DELETE_EXTENTS",
     "DELETE_UPLOAD",
+    "DISOWN_OTHERS",
     "ENDED_BEFORE",
     "EXTENTS",
     "GET_META",
@@ -92,6 +93,15 @@ SAVE_UPLOAD: Update = (
         or_(_not_ended, uploads.c.state == bindparam("next_state", type_=Text)),
     )
     .values({column: bindparam(column.name) for column in uploads.c if column.name != "id"})
+)
+DISOWN_OTHERS: Update = (
+    update(uploads)
+    .where(
+        uploads.c.stored_id == bindparam("of_stored_id"),
+        uploads.c.destination == bindparam("of_destination"),
+        uploads.c.id != bindparam("upload_id"),
+    )
+    .values(stored_id=None)
 )
 TOUCH_UPLOAD: Update = (
     update(uploads)

@@ -74,6 +74,7 @@ uploads = Table(
     Index("ix_uploads_owner_created_at_id", "owner", "created_at", "id"),
     Index("ix_uploads_created_at_id", "created_at", "id"),
     Index("ix_uploads_state", "state"),
+    Index("ix_uploads_stored_id", "stored_id"),
     # Of the ended ones only, for cleaning up; the column moves with every chunk of those under way.
     Index(
         "ix_uploads_active_at_s",

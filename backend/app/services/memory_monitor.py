@@ -146,10 +146,10 @@ class MemoryMonitor:
             _log.error("memory can't be measured, no new uploads: %s", sample.error)
         elif sample.level == "high":
             _log.warning(
-                "memory is short, no new uploads: %.1f%% of %d bytes used, stalled %s%% of the time",
+                "memory is short, no new uploads: %.1f%% of %d bytes used, stalled %.1f%% of the time",
                 sample.current_usage,
                 sample.limit,
-                sample.pressure,
+                sample.pressure or 0.0,
             )
         else:
             _log.info("memory is fine: %.1f%% of %d bytes used", sample.current_usage, sample.limit)

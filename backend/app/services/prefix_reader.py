@@ -7,7 +7,7 @@ reading them; a slab is held only while its piece is with the consumer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from typing import Final
 
@@ -43,7 +43,9 @@ class PrefixReader:
         self._pool = pool
         self._threads = threads
 
-    async def pieces(self, live: LiveUpload, *, send_from: int, stall_s: float) -> AsyncGenerator[memoryview]:
+    async def pieces(
+        self, live: LiveUpload, *, send_from: int, stall_s: float, give_way: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[memoryview]:
         """Yield the staged bytes from `send_from` on, slab by slab, until the end or until the prefix stands still.
 
         The digest goes on from where it is; bytes before `send_from` are digested and not yielded. Close it (`aclosing`).
@@ -52,6 +54,7 @@ class PrefixReader:
             live: the upload; its `digest` is moved on.
             send_from: bytes from the file's first.
             stall_s: how long to wait for more.
+            give_way: asked after each extent; ends it there when somebody else's turn has come.
 
         Raises:
             BytesLost: an extent does not hold what was acknowledged.
@@ -79,6 +82,8 @@ class PrefixReader:
                 raise BytesLost(extent)
             live.digest.accept(trial)
             live.changed()
+            if give_way():
+                return
 
     async def verify(self, live: LiveUpload, extent: Extent) -> bool:
         """Whether staging still holds what was acknowledged, without moving the upload's digest."""

@@ -63,7 +63,9 @@ class SmallFiles:
             Everything that `Uploads.create` and `ParallelChunkProcessor.receive` raise.
         """
         row = self._uploads.plan(owner, wanted, idempotency_key=idempotency_key)
-        row = replace(row, chunk_size=self._uploads.limits.chunk_bytes)  # it comes, and is recorded, as one chunk
+        row = replace(
+            row, chunk_size=self._uploads.limits.single_request_bytes
+        )  # it comes, and is recorded, as one chunk
         self._memory.admit()
         async with AsyncExitStack() as held:
             async with abandoned_when_gone(body):
@@ -90,7 +92,7 @@ class SmallFiles:
         """
         if body.length is None:
             raise LengthRequired
-        limit = self._uploads.limits.chunk_bytes
+        limit = self._uploads.limits.single_request_bytes
         if body.length > limit:
             raise BodyTooLarge(
                 f"A single request takes up to {limit} bytes. Use POST /api/v1/uploads and chunks for larger files.",

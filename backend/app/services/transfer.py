@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,7 @@ class TransferEngine:
         self._destinations = destinations
         self._repository = repository
         self._permits = {name: asyncio.Semaphore(permits) for name in destinations}
+        self._waiting: Counter[str] = Counter()
         self._clock = clock
         self._on_ended = on_ended
         self._on_failed = on_failed
@@ -194,13 +196,26 @@ class TransferEngine:
                 raise DestinationUnavailable(
                     f"This server has no destination {live.row.destination!r} any more. What was received is kept."
                 )
-            async with self._permits[live.row.destination]:
+            async with self._permit(live.row.destination):
                 await self._advance(live, destination)
         except (Unavailable, OutOfSpace):
             raise
         except ForebayError as exc:
             log.warning("transfer failed", upload=live.row.id, code=exc.code, detail=exc.detail)
             await self._on_failed(live, exc)
+
+    @asynccontextmanager
+    async def _permit(self, destination: str) -> AsyncIterator[None]:
+        """One of the destination's transfers; those who wait get it in turn."""
+        self._waiting[destination] += 1
+        try:
+            await self._permits[destination].acquire()
+        finally:
+            self._waiting[destination] -= 1
+        try:
+            yield
+        finally:
+            self._permits[destination].release()
 
     def _note(self, live: LiveUpload, error: ForebayError, attempts: int) -> None:
         log.warning("transfer waits", upload=live.row.id, code=error.code, detail=error.detail, attempts=attempts)
@@ -239,7 +254,13 @@ class TransferEngine:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
         if live.session.committed < live.digest.position:
             live.digest = PrefixDigest()  # sent bytes were lost there: read again from the start
-        pieces = self._reader.pieces(live, send_from=live.session.committed, stall_s=_STALL_S)
+        pieces = self._reader.pieces(
+            live,
+            send_from=live.session.committed,
+            stall_s=_STALL_S,
+            # A client that keeps sending must not keep the permit from the others.
+            give_way=lambda: self._waiting[live.row.destination] > 0,
+        )
         async with aclosing(pieces):
             await live.session.append(pieces)
         if live.session.state != live.row.transfer_state:

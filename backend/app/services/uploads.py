@@ -13,6 +13,7 @@ import hashlib
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ from app.core.errors import (
     OutOfSpace,
     StateConflict,
     SyncFailed,
+    TooManyPending,
 )
 from app.core.names import validate_filename, validate_folder
 from app.core.upload import (
@@ -89,6 +91,12 @@ class UploadLimits:
     lanes: int
     max_file_bytes: int
     expiry_s: float
+    max_pending_per_user: int
+
+    @property
+    def single_request_bytes(self) -> int:
+        """The largest file that is taken in a single request: one chunk."""
+        return SEQUENTIAL_CHUNK_BYTES if self.mode is Mode.SEQUENTIAL else self.chunk_bytes
 
 
 class Uploads:
@@ -119,6 +127,7 @@ class Uploads:
         self._clock = clock
         self._metrics = metrics
         self._live: dict[str, LiveUpload] = {}
+        self._pending: Counter[str] = Counter()
         self._beginning: dict[str, asyncio.Event] = {}
         self._adopting = asyncio.Lock()
 
@@ -188,6 +197,7 @@ class Uploads:
             InvalidRequest, InvalidName, FileTooLarge: it can't be taken as asked.
             MemoryPressure, MemoryUnknown: no new uploads now.
             OutOfSpace, UserQuotaExceeded: no room.
+            TooManyPending: the owner has too many unfinished ones.
             IdempotencyConflict: the key was used for another request.
         """
         row = self.plan(owner, wanted, idempotency_key=idempotency_key)
@@ -196,6 +206,8 @@ class Uploads:
             if kept is not None:
                 return await self._earlier(row, kept)
         self._memory.admit()
+        if self._pending[owner] >= self.limits.max_pending_per_user:
+            raise TooManyPending(limit=self.limits.max_pending_per_user)
         with self._being_begun(row):
             return await unbroken(self._begin(row))
 
@@ -266,10 +278,18 @@ class Uploads:
         return live
 
     def _keep(self, live: LiveUpload) -> LiveUpload:
+        if live.row.id not in self._live:
+            self._pending[live.row.owner] += 1
         self._live[live.row.id] = live
         live.on_transition = self._metrics.transition
         live.on_change = lambda: self._hub.publish(live.row.id, live.row.owner)
         return live
+
+    def _let_go(self, live: LiveUpload) -> None:
+        if self._live.pop(live.row.id, None) is not None:
+            self._pending[live.row.owner] -= 1
+            if not self._pending[live.row.owner]:
+                del self._pending[live.row.owner]
 
     async def keep_received(self, live: LiveUpload) -> LiveUpload:
         """Take up a file that came in one request, staged and synced, and let it go to its destination.
@@ -483,7 +503,7 @@ class Uploads:
             except ForebayError as exc:  # collected as an orphan at the next start
                 log.warning("staged bytes could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
             finally:
-                self._live.pop(row.id, None)
+                self._let_go(live)
                 live.gone.set()
 
     # -- another life ------------------------------------------------------------------------------------------------

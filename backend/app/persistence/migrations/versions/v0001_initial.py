@@ -47,6 +47,7 @@ def upgrade() -> None:
     op.create_index("ix_uploads_owner_created_at_id", "uploads", ["owner", "created_at", "id"])
     op.create_index("ix_uploads_created_at_id", "uploads", ["created_at", "id"])
     op.create_index("ix_uploads_state", "uploads", ["state"])
+    op.create_index("ix_uploads_stored_id", "uploads", ["stored_id"])
     ended = sa.text("ended_at IS NOT NULL")
     op.create_index("ix_uploads_active_at_s", "uploads", ["active_at_s"], sqlite_where=ended, postgresql_where=ended)
     op.create_table(
