@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
@@ -354,6 +354,27 @@ def test_however_a_chunk_ends_buffers_and_connections_come_back(
         product.wait_for(product.quiescent)
         assert api.status()["chunk_processor"]["error_rate"] == 0, "a client's mistake is no error of ours"
         assert api.put_chunk(view["id"], 0, b"x" * CHUNK).status == 204
+
+
+@pytest.mark.parametrize("waits", ["complete", "single request"])
+def test_who_waits_for_the_destination_and_leaves_is_forgotten(
+    product: Product, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
+    """A destination may be away for hours; requests of clients that are gone must not pile up."""
+    monkeypatch.setattr(product.server.transfers, "poke", lambda _: None)
+    with product.client() as api, ExitStack() as clients:
+        view = api.create("a.bin", CHUNK)
+        assert api.put_chunk(view["id"], 0, b"x" * CHUNK).headers["upload-state"] == "transferring"
+        line = {"complete": f"POST /api/v1/uploads/{view['id']}/complete", "single request": "PUT /api/v1/files/b.bin"}
+        leaving = [clients.enter_context(product.client()) for _ in range(10)]
+        for client in leaving:
+            client.connection.connect()
+            head = f"{line[waits]} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{{}}"
+            client.connection.sock.sendall(head.encode())
+        product.wait_for(lambda: len(product.receiver.server_state.tasks) == 10)
+        for number, client in enumerate(leaving):
+            client.reset() if number % 2 else client.close()
+        product.wait_for(lambda: not product.receiver.server_state.tasks)
 
 
 def test_a_staging_that_fails_is_said_in_the_guides_words(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
