@@ -7,6 +7,7 @@ reading them; a slab is held only while its piece is with the consumer.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from typing import Final
@@ -23,6 +24,10 @@ __all__ = ["BytesLost", "PrefixReader"]
 _UNSENT_BYTES: Final = 16 * MIB
 """Read in one go when nobody gets the pieces: some 10 ms of SHA-256, which a cancellation waits for. With a hop through
 the event loop for each slab, the digest lagged far behind a busy receiver."""
+
+_CROWDED: Final = 1.5  # time taken over processor time used from which on others want the processors
+_PAUSES: Final = 4.0  # times the work before: a fifth of a processor is left to the digest
+_LONGEST_PAUSE_S: Final = 0.25
 
 
 class BytesLost(Exception):
@@ -71,13 +76,14 @@ class PrefixReader:
             while trial.position < extent.end:
                 lease = await self._pool.acquire(f"transfer:{live.row.owner}")
                 try:
-                    view = await self._read(live.row.id, trial, lease.view, unsent_until=send_from)
+                    view, pause_s = await self._read(live.row.id, trial, lease.view, unsent_until=send_from)
                     if not view:
                         raise BytesLost(extent)
                     if trial.position > send_from:
                         yield view[max(0, send_from - (trial.position - len(view))) :]
                 finally:
                     lease.release()
+                await asyncio.sleep(pause_s)
             if not trial.holds:
                 raise BytesLost(extent)
             live.digest.accept(trial)
@@ -91,21 +97,34 @@ class PrefixReader:
         while trial.position < extent.end:
             lease = await self._pool.acquire(f"verify:{live.row.owner}")
             try:
-                if not await self._read(live.row.id, trial, lease.view, unsent_until=extent.end):
+                view, pause_s = await self._read(live.row.id, trial, lease.view, unsent_until=extent.end)
+                if not view:
                     return False
             finally:
                 lease.release()
+            await asyncio.sleep(pause_s)
         return trial.holds
 
-    async def _read(self, upload_id: str, trial: ExtentDigest, slab: memoryview, *, unsent_until: int) -> memoryview:
-        """The next piece of the trial's extent; of those that nobody gets, many in one go, and the last is returned."""
-        stop = min(trial.position + _UNSENT_BYTES, unsent_until)
+    async def _read(
+        self, upload_id: str, trial: ExtentDigest, slab: memoryview, *, unsent_until: int
+    ) -> tuple[memoryview, float]:
+        """The next piece of the trial's extent; of those that nobody gets, many in one go, and the last is returned.
+
+        With it the seconds for which to leave the processors to others, if the work had to share them: a niceness alone
+        leaves a digest a third of a processor that threads which receive could use, since they wait so often.
+        """
+        first = trial.position
+        stop = min(first + _UNSENT_BYTES, unsent_until)
+        wall_s = used_s = 0.0
 
         def work() -> memoryview:
+            nonlocal wall_s, used_s
             while True:
                 view = slab[: min(len(slab), trial.extent.end - trial.position)]
                 view = view[: self._staging.read_into(upload_id, trial.position, view)]
+                wall_s, used_s = wall_s - time.perf_counter(), used_s - time.thread_time()
                 trial.update(view)
+                wall_s, used_s = wall_s + time.perf_counter(), used_s + time.thread_time()
                 if trial.position == trial.extent.end:
                     # All up to here has been read for the last time; what a second reading made "active" in the page
                     # cache would count as memory in use. From 0: pages dirty at the last time are clean by now.
@@ -114,7 +133,9 @@ class PrefixReader:
                 if not view or trial.position >= stop:
                     return view
 
-        return await run_to_end(self._threads, work)  # also when cancelled, twice: the thread writes into the slab
+        view = await run_to_end(self._threads, work)  # also when cancelled, twice: the thread writes into the slab
+        crowded = first < unsent_until and wall_s > _CROWDED * used_s
+        return view, min(_LONGEST_PAUSE_S, _PAUSES * wall_s) if crowded else 0.0
 
     @staticmethod
     async def _grows(live: LiveUpload, stall_s: float) -> bool:
