@@ -519,6 +519,7 @@ class Uploads:
         log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in extents))
         live = self._keep(LiveUpload(row, from_earlier_life=True))
         try:
+            await self._staging.discard(row.id)  # there may be a file, shorter than what is recorded (a power cut)
             await self._staging.reserve(row.id, row.owner, row.size)
             await self._start_over(live)
         except OutOfSpace as exc:

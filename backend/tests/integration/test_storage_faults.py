@@ -152,15 +152,19 @@ def test_bit_rot_is_caught_before_the_destination_has_it(start_product: Start) -
         assert (product.files / done["result"]["name"]).read_bytes() == content
 
 
-def test_a_spool_file_that_vanished_is_asked_for_again(start_product: Start, tmp_path: Path) -> None:
-    """Between two lives somebody cleaned up: nothing is believed, the upload starts over."""
+@pytest.mark.parametrize("left", [None, 0, 1000])
+def test_a_spool_file_that_vanished_or_was_cut_short_is_asked_for_again(start_product: Start, left: int | None) -> None:
+    """Somebody cleaned up, or a power cut took its end: nothing is believed, the server starts, the upload starts over."""
     content = os.urandom(2 * CHUNK)
     first = start_product()
     with first.client() as api:
         view = api.create("a.bin", len(content), chunk_size=CHUNK)
         put(api, view, content, (0,))
     first.__exit__()
-    (first.spool / view["id"]).unlink()
+    if left is None:
+        (first.spool / view["id"]).unlink()
+    else:
+        os.truncate(first.spool / view["id"], left)
     second = start_product()
     with second.client() as api:
         assert api.upload(view["id"])["missing"] == [{"start": 0, "end": len(content)}]
