@@ -511,15 +511,18 @@ class Uploads:
     async def adopt(self, row: Upload) -> LiveUpload:
         """Take up an upload of an earlier life of the server; where its bytes are gone, everything is asked for again."""
         extents = await self._repository.extents(row.id)
-        here = await self._staging.adopt(row.id, row.owner, row.size, extents)
-        if here:
+        kept = await self._staging.adopt(row.id, row.owner, row.size, extents)
+        if kept is not None:
             live = self._keep(LiveUpload(row, extents, from_earlier_life=True))
+            if lost := sorted(set(extents) - set(kept)):
+                log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in lost))
+                await self.ask_again(live, lost)
             live.room_released = not live.all_recorded  # staging may have found less room than was reserved
             return live
         log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in extents))
         live = self._keep(LiveUpload(row, from_earlier_life=True))
         try:
-            await self._staging.discard(row.id)  # there may be a file, shorter than what is recorded (a power cut)
+            await self._staging.discard(row.id)  # there may be something else of that name
             await self._staging.reserve(row.id, row.owner, row.size)
             await self._start_over(live)
         except OutOfSpace as exc:

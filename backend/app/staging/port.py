@@ -70,8 +70,11 @@ class Staging(Protocol):
             StagingUnavailable: the area can't be written.
         """
 
-    async def adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> bool:
-        """At start: take up the place of an upload known from the database; False when its bytes are gone."""
+    async def adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> list[Extent] | None:
+        """At start: take up the place of an upload known from the database; None when there is none any more.
+
+        Returns those of `recorded` that can be there: a file that a power cut left short has lost the others.
+        """
 
     async def release_room(self, upload_id: str) -> None:
         """The upload is idle: give up the room for bytes that have not come (what is recorded stays)."""

@@ -220,13 +220,14 @@ async def test_a_restart_does_not_take_released_room_again(tmp_path: Path) -> No
         assert spool.path("up").stat().st_blocks * 512 >= MIB
 
 
-async def test_a_file_shorter_than_recorded_is_not_adopted(tmp_path: Path) -> None:
-    """Its bytes are gone, whatever the database says."""
+async def test_of_a_file_shorter_than_recorded_what_is_there_is_adopted(tmp_path: Path) -> None:
+    """What lies behind its end is gone, whatever the database says."""
     async with spool_in(tmp_path / "spool") as spool:
         await spool.reserve("up", "ann", MIB)
         write(spool, "up", 0, b"x" * 4096)
     async with spool_in(tmp_path / "spool") as spool:
-        assert not await spool.adopt("up", "ann", MIB, [Extent(0, 4097, 0)])
+        whole, cut = Extent(0, 4096, 0), Extent(4096, 1, 0)
+        assert await spool.adopt("up", "ann", MIB, [whole, cut]) == [whole]
 
 
 async def test_what_is_owed_counts_where_blocks_cannot_be_allocated(

@@ -91,7 +91,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.loop.run_until_complete(self.spool.aclose())
         self._open()
         for upload, extents in self.extents.items():
-            assert self.loop.run_until_complete(self.spool.adopt(upload, "ann", SIZE, extents))
+            assert self.loop.run_until_complete(self.spool.adopt(upload, "ann", SIZE, extents)) == extents
 
     @invariant()
     def bytes_and_room_are_as_modelled(self) -> None:

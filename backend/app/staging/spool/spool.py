@@ -110,7 +110,7 @@ class SpoolStaging:
             await run_to_end(self._executor, self._discard, upload_id)
             raise
 
-    async def adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> bool:
+    async def adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> list[Extent] | None:
         """Take up a place found at start."""
         return await run_to_end(self._executor, self._adopt, upload_id, owner, size, recorded)
 
@@ -239,18 +239,18 @@ class SpoolStaging:
         self._preallocates = self._preallocates and preallocate(fd, 0, size)
         self._ledger.settle(upload_id, on_disk=self._preallocates)
 
-    def _adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> bool:
+    def _adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> list[Extent] | None:
         try:
             found = os.stat(_checked(upload_id), dir_fd=self._dirfd, follow_symlinks=False)
         except FileNotFoundError:
-            return False
+            return None
         except OSError as exc:
             raise StagingUnavailable from exc
-        if not stat.S_ISREG(found.st_mode) or found.st_size < max((extent.end for extent in recorded), default=0):
-            return False
+        if not stat.S_ISREG(found.st_mode):
+            return None
         self._places.add(upload_id, Place())
         self._ledger.adopt(upload_id, owner, size, preallocates=self._preallocates)
-        return True
+        return [extent for extent in recorded if extent.end <= found.st_size]
 
     def _release_room(self, upload_id: str) -> None:
         if upload_id not in self._places:
