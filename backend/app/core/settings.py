@@ -164,7 +164,7 @@ class Settings(BaseSettings):
         le=100,
     )
     slab_kb: int = _engine(
-        Group.BUFFERS, "SLAB_KB", 1024, "Size of one buffer of the pool, in KiB.", ge=64, le=16_384, multiple_of=4
+        Group.BUFFERS, "SLAB_KB", 2048, "Size of one buffer of the pool, in KiB.", ge=64, le=16_384, multiple_of=4
     )
     buffer_pool_mb: int | None = _engine(
         Group.BUFFERS,
