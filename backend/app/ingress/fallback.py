@@ -45,6 +45,8 @@ class ReceivedBody(BodyBase):
                 raise BodyTooLarge(msg, limit=limit)
             with memoryview(content) as view:
                 await self._store(view, on_slab, lease)
+            if more:
+                self._raise_failure()
         if self._length is not None and received != self._length:
             raise MalformedRequest("The body does not have the length that was declared.")
         return received
@@ -81,7 +83,6 @@ class ReceivedBody(BodyBase):
             finally:
                 slab.release()
             position += count
-            self._raise_failure()
 
 
 class Bodies:

@@ -423,7 +423,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _unread_completes(self, exchange: Exchange) -> bool:
         """Whether what has come and is unread may complete the body."""
         if exchange.inbound.complete:
-            return False
+            return exchange.body.delivering  # whole, and not yet stored
         in_kernel = _readable_bytes(self.wire.sock)
         owed = exchange.inbound.remaining
         if owed is not None:

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -525,15 +526,18 @@ def test_a_half_closed_client_that_sent_all_is_served() -> None:
     """FIN behind a whole body is no leaving as long as the body can be had."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.25)
-        count = await scope["extensions"][BODY_EXTENSION].deliver(lambda view: None, limit=1 << 30, owner="ann")
+        await asyncio.sleep(delays[0])
+        deliver = scope["extensions"][BODY_EXTENSION].deliver
+        count = await deliver(lambda view: time.sleep(delays[1]), limit=1 << 30, owner="ann")
         await reply(send, 200, str(count).encode())
 
     for framing in (
         b"Content-Length: 30000\r\n\r\n" + b"x" * 30000,
         b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n30d40\r\n" + b"x" * 200_000 + b"\r\n0\r\n\r\n",
     ):
-        with LiveServer(app) as server, server.connect() as client:
-            client.send(b"PUT / HTTP/1.1\r\nHost: localhost\r\n" + framing)
-            client.sock.shutdown(socket.SHUT_WR)
-            assert read_answer(client).status == 200
+        for delays in (0.25, 0), (0, 0.12):  # FIN is seen before the body is asked for; while it is being stored
+            with LiveServer(app) as server, server.connect() as client:
+                client.send(b"PUT / HTTP/1.1\r\nHost: localhost\r\n" + framing)
+                client.sock.shutdown(socket.SHUT_WR)
+                assert read_answer(client).status == 200
