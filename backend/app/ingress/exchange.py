@@ -136,6 +136,7 @@ class Exchange:
         """Wait for input."""
         loop = self._connection.loop
         began = loop.time()
+        before = self.inbound.held_bytes  # of an element that is not whole yet
         self.arrived.clear()
         self._connection.wire.resume()
         try:
@@ -144,7 +145,7 @@ class Exchange:
                     await self.arrived.wait()
         finally:
             self._connection.wire.pause()
-        if not self._pace.timely(loop.time() - began, self.inbound.held_bytes) and self.body.failure is None:
+        if not self._pace.timely(loop.time() - began, self.inbound.held_bytes - before) and self.body.failure is None:
             raise RequestTimedOut
 
     def want_body(self) -> None:
