@@ -67,7 +67,10 @@ async def _fetch(api: Api, info: UploadInfo, file: BinaryIO, patience: Patience,
         elif answer.status == HTTPStatus.PARTIAL_CONTENT and not _starts_at(answer, have):
             raise UnexpectedAnswer("The server sent another range than was asked for.")
         async for piece in answer.content.iter_chunked(_PIECE_BYTES):
-            await loop.run_in_executor(executor, file.write, piece)
+            try:
+                await loop.run_in_executor(executor, file.write, piece)
+            except OSError as exc:  # here, or it would pass for the connection's
+                raise FileUnusable(f"{file.name} can't be written: {exc.strerror}.") from exc
             patience.renew()
 
 

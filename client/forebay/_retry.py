@@ -129,7 +129,8 @@ class Retrier:
         asked = error.retry_after
         if self._patience.left_s <= (asked or 0):
             return False
-        delay = None if asked is None else asked * random.uniform(1, 1 + _SPREAD)  # noqa: S311 - spreads load, guards nothing
+        # "At once", or a date that our clock has passed, says nothing about how often: then backoff decides.
+        delay = None if not asked else asked * random.uniform(1, 1 + _SPREAD)  # noqa: S311 - spreads load, guards nothing
         if self._on_retry is not None:
             self._on_retry(error, delay)
         return True if delay is None else delay

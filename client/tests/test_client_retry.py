@@ -69,6 +69,14 @@ async def test_what_may_pass_is_repeated_and_told() -> None:
     assert 0.01 <= told[1][1] <= 0.011
 
 
+async def test_a_retry_after_of_nothing_leaves_backoff_in_force() -> None:
+    """0, or a date that our clock has passed, must not make a storm."""
+    told = []
+    retrier = Retrier(QUICK, Patience(10), on_retry=lambda error, delay: told.append(delay))
+    assert await attempts(retrier, [Unavailable("later", retry_after=0.0)]) == 2
+    assert told == [None]
+
+
 async def test_what_will_not_pass_is_raised_at_once() -> None:
     """A 403, and an error that is none of ours."""
     retrier = Retrier(QUICK, Patience(10))

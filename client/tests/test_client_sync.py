@@ -131,6 +131,18 @@ async def test_a_download_that_is_not_what_was_stored_is_refused(
     assert not part.exists()
 
 
+async def test_a_download_on_a_full_disk_says_so_at_once(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile
+) -> None:
+    """It is not taken for a broken connection and tried for minutes."""
+    path = make_file(1_000_000)
+    result = await client.upload(path)
+    target = path.with_name("back.bin")
+    path.with_name("back.bin.forebay-part").symlink_to("/dev/full")
+    with pytest.raises(FileUnusable, match="No space left"):
+        await client.download(result.upload_id, target)
+
+
 async def test_a_download_never_overwrites(fake: FakeForebay, client: AsyncClient, make_file: MakeFile) -> None:
     """The name is taken."""
     path = make_file(1000)
