@@ -57,10 +57,10 @@ class _Job:
     error: Exception | None = None
 
     def run(self, connection: Connection) -> None:
+        self.error = None  # of a run that was rolled back
         self.result = self.work(connection)
 
     def run_apart(self, connection: Connection) -> None:
-        self.error = None
         try:
             with connection.begin_nested():
                 self.run(connection)

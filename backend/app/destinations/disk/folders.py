@@ -78,14 +78,16 @@ class Folders:
             raise DestinationUnavailable(f"The destination's directory can't be opened now ({exc.strerror}).") from exc
 
     def _step(self, parent: int, name: str, *, make: bool, mode: int) -> int:
+        made = False
         if make:
             with suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=parent)
+                made = True  # perhaps under the inode number of one that was removed
         fd = os.open(name, _OPEN_FOLDER, dir_fd=parent)
         try:
             status = os.fstat(fd)
             key = (status.st_dev, status.st_ino)
-            if make and key not in self._durable:
+            if made or (make and key not in self._durable):
                 self._entries.sync(parent)
                 self._durable.add(key)
         except BaseException:

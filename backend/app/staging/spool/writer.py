@@ -53,13 +53,13 @@ class SpoolWriter:
         """Store all of `view` at `position`."""
         with self._lock, system_faults("be written"):
             place = self._opened()
-            place.unsynced = True
             at = self._position
             rest = view
             while rest:
                 written = os.pwrite(place.fd, rest, at)
                 if not written:
                     raise StagingUnavailable
+                place.unsynced = True  # behind the write: a sync that began before it has not covered it
                 at += written
                 rest = rest[written:]
             self._position = at
