@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -525,10 +526,10 @@ def test_a_reset_during_the_wait_for_a_slot_is_noticed() -> None:
 def test_a_half_closed_client_that_sent_all_is_served() -> None:
     """FIN behind a whole body is no leaving as long as the body can be had."""
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(delays[0])
+    async def app(before_s: float, in_sink_s: float, scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(before_s)
         deliver = scope["extensions"][BODY_EXTENSION].deliver
-        count = await deliver(lambda view: time.sleep(delays[1]), limit=1 << 30, owner="ann")
+        count = await deliver(lambda view: time.sleep(in_sink_s), limit=1 << 30, owner="ann")
         await reply(send, 200, str(count).encode())
 
     for framing in (
@@ -537,7 +538,7 @@ def test_a_half_closed_client_that_sent_all_is_served() -> None:
         b"Transfer-Encoding: chunked\r\n\r\n30d40\r\n" + b"x" * 200_000 + b"\r\n0\r\n\r\n",
     ):
         for delays in (0.25, 0), (0, 0.12):  # FIN is seen before the body is asked for; while it is being stored
-            with LiveServer(app) as server, server.connect() as client:
+            with LiveServer(partial(app, *delays)) as server, server.connect() as client:
                 client.send(b"PUT / HTTP/1.1\r\nHost: localhost\r\n" + framing)
                 client.sock.shutdown(socket.SHUT_WR)
                 assert read_answer(client).status == 200
