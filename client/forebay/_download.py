@@ -7,6 +7,7 @@ checksum, and continued.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from concurrent.futures import Executor
 from http import HTTPStatus
@@ -24,6 +25,7 @@ from forebay.models import StoredFile, UploadInfo
 __all__ = ["download"]
 
 _PIECE_BYTES: Final = 256 * 1024
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})  # exFAT, some network mounts
 
 
 async def download(api: Api, upload_id: str, path: Path, *, policy: RetryPolicy, executor: Executor) -> StoredFile:
@@ -89,9 +91,21 @@ def _publish(part: Path, path: Path, stored: StoredFile) -> None:
         if size != stored.size or (stored.crc32c is not None and stored.crc32c != value):
             part.unlink()
             raise VerificationFailed(f"What came is not what the server stored as {stored.name}. Fetch it again.")
-        os.link(part, path)
-        part.unlink()
+        _name(part, path)
     except FileExistsError as exc:
         raise FileUnusable(f"{path} exists. Choose another name, or move it away.") from exc
     except OSError as exc:
         raise FileUnusable(f"{path} can't be written: {exc.strerror}.") from exc
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give the part its final name, which must be free."""
+    try:
+        os.link(part, path)
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        path.touch(exist_ok=False)  # takes the name; what is replaced then is ours
+        part.replace(path)
+    else:
+        part.unlink()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -141,6 +143,23 @@ async def test_a_download_on_a_full_disk_says_so_at_once(
     path.with_name("back.bin.forebay-part").symlink_to("/dev/full")
     with pytest.raises(FileUnusable, match="No space left"):
         await client.download(result.upload_id, target)
+
+
+async def test_a_download_to_a_file_system_without_links_gets_its_name(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As exFAT answers link(2)."""
+
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    path = make_file(1000)
+    result = await client.upload(path)
+    target = path.with_name("back.bin")
+    await client.download(result.upload_id, target)
+    assert target.read_bytes() == path.read_bytes()
+    assert not path.with_name("back.bin.forebay-part").exists()
 
 
 async def test_a_download_never_overwrites(fake: FakeForebay, client: AsyncClient, make_file: MakeFile) -> None:
