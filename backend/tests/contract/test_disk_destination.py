@@ -1,5 +1,6 @@
 """The directory against the destination contract, and what only a directory does."""
 
+import errno
 import json
 import os
 from collections.abc import AsyncIterator
@@ -66,6 +67,25 @@ async def test_it_offers_what_a_directory_can(disk: DiskDestination) -> None:
     """The optional abilities are found by their protocols."""
     assert isinstance(disk, TakesOver)
     assert isinstance(disk, ServesFiles)
+
+
+async def test_a_mount_that_refuses_links_gets_copies(
+    disk: DiskDestination, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As between two subvolumes of btrfs: known before the upload would fail of it."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refused)
+    assert not disk.can_take_over(source)
+
+
+async def test_a_probe_for_links_leaves_nothing(disk: DiskDestination, source: Path) -> None:
+    """The staged file has one name again."""
+    assert disk.can_take_over(source)
+    assert source.stat().st_nlink == 1
+    assert list((disk.root / ".forebay").iterdir()) == []
 
 
 async def test_a_staged_file_is_taken_over_without_a_copy(disk: DiskDestination, source: Path) -> None:

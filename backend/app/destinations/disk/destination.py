@@ -37,6 +37,7 @@ _PIECE_BYTES: Final = 256 * KIB
 _READABLE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO must not hold us
 _ABANDONED_S: Final = 30 * 86_400.0  # longer than an upload lives; a copy removed too early starts over
 _PROBE: Final = ("probe", "probe.link")
+_NO_LINK: Final = frozenset({errno.EXDEV, errno.EPERM})
 
 
 class DiskDestination:
@@ -57,7 +58,7 @@ class DiskDestination:
         self._folders = Folders(self.root, self._entries)
         self._making = Lock()
         self._made = False
-        self._same_mount: dict[Path, bool] = {}
+        self._takes_links: dict[Path, bool] = {}  # by the folder of the source
 
     @property
     def abilities(self) -> Abilities:
@@ -87,13 +88,13 @@ class DiskDestination:
         await asyncio.to_thread(self._executor.shutdown)
 
     def can_take_over(self, source: Path) -> bool:
-        """Whether `source` is on the same mount (link(2) refuses two mounts of one file system). Looked up once."""
+        """Whether `source` can be linked here (link(2) refuses two mounts of one file system). Looked up once per folder."""
         parent = source.parent
-        if parent not in self._same_mount:
+        if parent not in self._takes_links:
             self._make_root()
             with system_faults("be looked at"):
-                self._same_mount[parent] = _mount_id(parent) == _mount_id(self.root)
-        return self._same_mount[parent]
+                self._takes_links[parent] = _mount_id(parent) == _mount_id(self.root) and self._links(source)
+        return self._takes_links[parent]
 
     async def take_over(self, target: Target, source: Path, digests: Digests) -> StoredFile:
         """Link `source` to its final name; its digests were computed over the very same file."""
@@ -163,6 +164,21 @@ class DiskDestination:
                 os.unlink(_PROBE[1], dir_fd=private)
             finally:
                 os.unlink(_PROBE[0], dir_fd=private)
+
+    def _links(self, source: Path) -> bool:
+        """Try it: two subvolumes of btrfs, or two projects of a quota, are one mount and refuse links all the same."""
+        step = f"{source.name}.link"
+        with self._folders.private() as private:
+            with suppress(FileNotFoundError):
+                os.unlink(step, dir_fd=private)
+            try:
+                os.link(source, step, dst_dir_fd=private, follow_symlinks=False)
+            except OSError as exc:
+                if exc.errno in _NO_LINK:
+                    return False
+                raise
+            os.unlink(step, dir_fd=private)
+        return True
 
     def _take_over(self, target: Target, source: Path) -> StoredFile:
         self._make_root()
