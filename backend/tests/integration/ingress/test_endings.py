@@ -542,3 +542,21 @@ def test_a_half_closed_client_that_sent_all_is_served() -> None:
                 client.send(b"PUT / HTTP/1.1\r\nHost: localhost\r\n" + framing)
                 client.sock.shutdown(socket.SHUT_WR)
                 assert read_answer(client).status == 200
+
+
+def test_an_unfinished_trailer_counts_once_for_the_pace() -> None:
+    """A line of 20 KB and then a byte now and then is no 20 KB each time."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await reply(send)
+
+    with LiveServer(app, body_idle_s=0.4, min_rate_bytes=10_000) as server, server.connect() as client:
+        client.send(b"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 20_000)
+        tick = threading.Event()
+        with contextlib.suppress(OSError):  # reset, at some point
+            for _ in range(60):
+                client.send(b"x")
+                tick.wait(0.05)
+        assert client.answer().status == 408
