@@ -13,12 +13,13 @@ from collections.abc import Callable
 import crc32c
 
 from app.core.errors import ChunkFailed, DigestMismatch, StagingUnavailable, SyncFailed
-from app.core.upload import Chunk, Extent
+from app.core.upload import KIB, Chunk, Extent
 from app.protocols.digest import DeclaredDigest
 from app.staging.port import Staging, StagingWriter
 
 __all__ = ["ChecksumSink", "StagingSink"]
 
+_WORTH_THE_GIL_BYTES = 256 * KIB
 _RETRY_PAUSE_S = 0.05  # doubled with each attempt; a worker thread waits, so it is short
 
 
@@ -35,7 +36,8 @@ class ChecksumSink:
 
     def __call__(self, view: memoryview) -> None:
         """Take the next bytes."""
-        self._crc = crc32c.crc32c(view, self._crc)
+        # For a small piece, to get the GIL back would take longer than the checksum.
+        self._crc = crc32c.crc32c(view, self._crc, gil_release_mode=int(len(view) >= _WORTH_THE_GIL_BYTES))
         if self._sha256 is not None:
             self._sha256.update(view)
         self._received += len(view)

@@ -2,8 +2,8 @@
 
 Laws: one lock; a decision reads the volume's free room and the ledger under it. Room that an upload has on disk
 (allocated blocks) is missing from the volume's free room already, so only what is *owed* (reserved, not allocated) is
-subtracted. While an upload's blocks are being allocated its part on disk may count in both: that errs on the safe
-side, and nobody is refused before the allocations under way have ended. So 20 creations at once with room for 10
+subtracted. While an upload's blocks are being allocated it counts as owed, whatever is on disk: that errs on the safe
+side (and spares a system call for each), and nobody is refused before the allocations under way have ended. So 20 creations at once with room for 10
 are 10 and 10, never 9 and never 11.
 """
 
@@ -71,7 +71,8 @@ class RoomLedger:
                     return False
                 self._check_quota(upload_id, owner, size)
                 # What is owed is read before what is free: a write in between is then counted twice, not never.
-                owed = self._owed(but=upload_id) + max(0, size - self._allocated(upload_id))
+                here = self._allocated(upload_id) if entry is not None else 0
+                owed = self._owed(but=upload_id) + max(0, size - here)
                 if owed <= self._available() - self._min_free:
                     break
                 if not any(entry.allocating for entry in self._entries.values()):
@@ -140,7 +141,7 @@ class RoomLedger:
 
     def _owed(self, *, but: str | None = None) -> int:
         return sum(
-            max(0, entry.size - self._allocated(name))
+            entry.size if entry.allocating else max(0, entry.size - self._allocated(name))
             for name, entry in self._entries.items()
             if entry.owing and name != but
         )
