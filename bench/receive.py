@@ -25,8 +25,13 @@ def receive(directory: Path, *, rounds: int = 7) -> list[Figure]:
         ours = stack.enter_context(Forebay(directory / "forebay"))
         lag = stack.enter_context(ours.watching_lag())
         rivals: list[Rival] = [
-            stack.enter_context(kind(_made(directory / kind.__name__))) for kind in (NginxDav, BareLoop, FastApiStream)
+            NginxDav(_made(directory / "nginx-default"), "16k"),
+            NginxDav(_made(directory / "nginx-best"), "1m"),
+            BareLoop(_made(directory / "bare")),
+            FastApiStream(_made(directory / "fastapi")),
         ]
+        for rival in rivals:
+            stack.enter_context(rival)
         for number in range(rounds + 1):
             for rival in rivals:
                 rate = _rate(_put_all(rival))
@@ -34,20 +39,19 @@ def receive(directory: Path, *, rounds: int = 7) -> list[Figure]:
                 os.sync()
                 if number:  # the first round warms everybody up
                     rates.setdefault(rival.name, []).append(rate)
-            for name, measure in (("one", _one_upload), ("eight", _eight_uploads)):
+            for name, measure in OURS.items():
                 rate = measure(ours)
                 os.sync()
                 if number:
                     rates.setdefault(name, []).append(rate)
         peak = ours.peak_rss_mib()
-    nginx, bare, fastapi = (rates[rival.name] for rival in rivals)
-    one, eight = rates["one"], rates["eight"]
+    targets = ("≥ 1.0", "≥ 1.0", "≥ 0.75", "-")
     return [
-        Figure("receive / nginx DAV PUT, one upload of 8 chunks", "≥ 1.0", _ratio(one, nginx), _rates(one, nginx)),
-        Figure("receive / nginx DAV PUT, 8 uploads", "≥ 1.0", _ratio(eight, nginx), _rates(eight, nginx)),
-        Figure("receive / bare recv_into + pwrite, one upload", "≥ 0.75", _ratio(one, bare), _rates(one, bare)),
-        Figure("receive / bare recv_into + pwrite, 8 uploads", "≥ 0.75", _ratio(eight, bare), _rates(eight, bare)),
-        Figure("receive / FastAPI request.stream()", "-", _ratio(one, fastapi), _rates(one, fastapi)),
+        *(
+            Figure(f"receiving, {name} / {rival.name}", target, *_compared(rates[name], rates[rival.name]))
+            for rival, target in zip(rivals, targets, strict=True)
+            for name in OURS
+        ),
         Figure("loop blocked while receiving", "≤ 50 ms", f"{lag():.0f} ms", f"server's peak RSS {peak:.0f} MiB"),
     ]
 
@@ -84,9 +88,10 @@ def _rate(answers: Answers) -> float:
     return LANES * PIECE / MIB / answers.seconds
 
 
-def _ratio(ours: list[float], theirs: list[float]) -> str:
-    return f"{statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True)):.2f}"
+def _compared(ours: list[float], theirs: list[float]) -> tuple[str, str]:
+    """The median of the rounds' ratios, and both medians."""
+    ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+    return f"{ratio:.2f}", f"{statistics.median(ours):.0f} : {statistics.median(theirs):.0f} MiB/s"
 
 
-def _rates(ours: list[float], theirs: list[float]) -> str:
-    return f"{statistics.median(ours):.0f} : {statistics.median(theirs):.0f} MiB/s"
+OURS = {"one upload of 8 chunks": _one_upload, "8 uploads": _eight_uploads}
