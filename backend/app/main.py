@@ -518,7 +518,10 @@ async def _serve(settings: Settings, logging: Logging) -> int:
             f"FOREBAY_TLS_CERT, FOREBAY_TLS_KEY or FOREBAY_TRUSTED_PROXIES can't be used: {exc}"
         ) from exc
     gc.collect()
-    gc.freeze()  # what there is stays; a full collection would look through it, and block the event loop for 25 ms
+    # A full collection blocks the event loop for 25 ms for what is there now and stays, and for 85 ms with a thousand
+    # uploads, in which it finds next to nothing: what is there is left out of it, and it comes a tenth as often.
+    gc.freeze()
+    gc.set_threshold(2000, 10, 100)
     async with server.running():
         await receiver.serve()
     log.info("stopped")

@@ -282,7 +282,8 @@ class Uploads:
             self._pending[live.row.owner] += 1
         self._live[live.row.id] = live
         live.on_transition = self._metrics.transition
-        live.on_change = lambda: self._hub.publish(live.row.id, live.row.owner)
+        upload_id, owner = live.row.id, live.row.owner  # not `live`: it would keep itself alive
+        live.on_change = lambda: self._hub.publish(upload_id, owner)
         return live
 
     def _let_go(self, live: LiveUpload) -> None:
