@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from bench.load import Lane
 __all__ = ["trickle"]
 
 _PERIOD_S = 0.25
+_BEGINNING_S = 2.0  # over which they begin, and so end: a thousand people don't press a key in the same millisecond
 
 
 def trickle(port: int, lanes: Sequence[Lane], *, bytes_per_second: int, timeout_s: float = 300) -> dict[str, int]:
@@ -55,20 +57,24 @@ class _Body:
 def _main() -> int:
     work = json.load(sys.stdin)
     piece = bytes(int(work["rate"] * _PERIOD_S))
-    bodies = [_Body(work["port"], lane) for lane in work["lanes"]]
-    sending = bodies
-    due = time.monotonic()
-    while sending:
-        for place, body in enumerate(sending):
-            wait = due + _PERIOD_S * place / len(sending) - time.monotonic()
-            if wait > 0.002:
-                time.sleep(wait)
-            count = min(len(piece), body.left)
-            body.sock.sendall(piece[:count])
-            body.left -= count
-        due += _PERIOD_S
-        sending = [body for body in sending if body.left]
-    statuses = Counter(body.sock.recv(4096).split(b" ", 2)[1].decode() for body in bodies)
+    lanes = work["lanes"]
+    bodies: dict[int, _Body] = {}
+    began = time.monotonic()
+    due = [(began + _BEGINNING_S * number / len(lanes), number) for number in range(len(lanes))]
+    while due:
+        at, number = heapq.heappop(due)
+        wait = at - time.monotonic()
+        if wait > 0.002:
+            time.sleep(wait)
+        if number not in bodies:
+            bodies[number] = _Body(work["port"], lanes[number])
+        body = bodies[number]
+        count = min(len(piece), body.left)
+        body.sock.sendall(piece[:count])
+        body.left -= count
+        if body.left:
+            heapq.heappush(due, (at + _PERIOD_S, number))
+    statuses = Counter(body.sock.recv(4096).split(b" ", 2)[1].decode() for body in bodies.values())
     print(json.dumps(statuses))
     return 0
 
