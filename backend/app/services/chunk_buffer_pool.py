@@ -30,6 +30,8 @@ from app.services.limits.round_robin import RoundRobin
 __all__ = ["ChunkBufferPool", "PoolStats", "SlabLease"]
 
 _log = logging.getLogger(__name__)
+_HUGE_PAGE_BYTES = 2 * 1024 * 1024  # x86-64, and arm64 with pages of 4 KiB
+_HUGE_POOL_BYTES = 32 * 1024 * 1024
 
 
 class _State(enum.Enum):
@@ -215,12 +217,13 @@ class ChunkBufferPool:
 
     def _map(self) -> mmap.mmap:
         # One mapping each, so that every slab starts on a page whatever the page size; private, since anonymous shared
-        # memory would be accounted as a file's (shmem). Not in huge pages, though a fast body would be received with a
-        # fourteenth less processor time: a thousand slow ones, which fill a few KiB of each slab, would hold 32 MiB more.
+        # memory would be accounted as a file's (shmem).
         slab = mmap.mmap(-1, self._slab_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            with suppress(OSError):  # a kernel without them
-                slab.madvise(mmap.MADV_NOHUGEPAGE)
+        # A fast body is received with a fourteenth less processor time in huge pages. But they make all of a slab resident
+        # for the few KiB of a slow body, so a large pool, which is one for many slow bodies, does without.
+        huge = self._slab_bytes % _HUGE_PAGE_BYTES == 0 and self._slabs_total * self._slab_bytes <= _HUGE_POOL_BYTES
+        with suppress(OSError):  # a kernel without transparent huge pages
+            slab.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
         return slab
 
     def _check_thread(self) -> None:
