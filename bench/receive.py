@@ -20,7 +20,7 @@ LANES = 8
 PIECE = 64 * MIB
 
 
-def receive(directory: Path, *, rounds: int = 9) -> list[Figure]:
+def receive(directory: Path, *, rounds: int = 15) -> list[Figure]:
     """All in turn, round by round, so that what else the machine does falls on all of them; medians of `rounds`.
 
     Each round in another order (the same in each run): in which pieces the one before gave the page cache's memory back
