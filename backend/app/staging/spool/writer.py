@@ -56,7 +56,8 @@ class SpoolWriter:
             at = self._position
             rest = view
             while rest:
-                written = os.pwrite(place.fd, rest, at)
+                with place.writing:
+                    written = os.pwrite(place.fd, rest, at)
                 if not written:
                     raise StagingUnavailable
                 place.unsynced = True  # behind the write: a sync that began before it has not covered it
