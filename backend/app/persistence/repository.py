@@ -76,7 +76,7 @@ class Repository:
     async def add_upload(self, upload: Upload, *, extents: Sequence[Extent] = (), durable: bool = False) -> Upload:
         """Add an upload in whatever state, and return it; with an idempotency key that its owner has used, the other.
 
-        The caller compares the request fingerprints.
+        The caller compares the request fingerprints. What it has stored is no earlier upload's any more (`save_upload`).
 
         Args:
             upload: the new one.
@@ -90,6 +90,7 @@ class Repository:
             if connection.execute(statement, values).rowcount == 1:
                 for extent in extents:
                     _record(connection, upload.id, extent)
+                _disown_others(connection, upload)
                 return upload
             key = {"of_owner": upload.owner, "key": upload.idempotency_key}
             return _upload(connection.execute(sql.UPLOAD_BY_KEY, key).one())
@@ -110,17 +111,11 @@ class Repository:
         del values["id"]
         values["upload_id"] = upload.id
         values["next_state"] = values["state"]
-        stored = {
-            "of_stored_id": upload.stored_id,
-            "of_destination": upload.destination,
-            "upload_id": upload.id,
-        }
 
         def work(connection: Connection) -> None:
             if connection.execute(sql.SAVE_UPLOAD, values).rowcount != 1:
                 _refuse(connection, upload.id)
-            if upload.stored_id is not None:
-                connection.execute(sql.DISOWN_OTHERS, stored)
+            _disown_others(connection, upload)
 
         await self._database.write(work, durable=durable)
 
@@ -393,6 +388,12 @@ def _refuse(connection: Connection, upload_id: str) -> None:
     if state is None:
         raise NotFound
     raise StateConflict(f"The upload is {state}; nothing more can happen to it.", state=state)
+
+
+def _disown_others(connection: Connection, upload: Upload) -> None:
+    if upload.stored_id is not None:
+        values = {"of_stored_id": upload.stored_id, "of_destination": upload.destination, "upload_id": upload.id}
+        connection.execute(sql.DISOWN_OTHERS, values)
 
 
 def _record(connection: Connection, upload_id: str, extent: Extent) -> None:

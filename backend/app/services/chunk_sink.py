@@ -15,7 +15,7 @@ import crc32c
 from app.core.errors import ChunkFailed, DigestMismatch, StagingUnavailable, SyncFailed
 from app.core.upload import KIB, Chunk, Extent
 from app.protocols.digest import DeclaredDigest
-from app.staging.port import Staging, StagingWriter
+from app.staging.port import Durability, Staging, StagingWriter
 
 __all__ = ["ChecksumSink", "StagingSink"]
 
@@ -80,7 +80,7 @@ class StagingSink(ChecksumSink):
         staging: Staging,
         upload_id: str,
         attempts: int,
-        durable: bool,
+        durability: Durability,
         on_retry: Callable[[], None],
         always_sha256: bool = False,
     ) -> None:
@@ -89,7 +89,7 @@ class StagingSink(ChecksumSink):
         self._staging = staging
         self._upload_id = upload_id
         self._attempts = attempts
-        self._durable = durable
+        self._durability = durability
         self._on_retry = on_retry
         self._writer: StagingWriter | None = None
 
@@ -98,7 +98,7 @@ class StagingSink(ChecksumSink):
         super().__call__(view)
         self._store(view)
         if self.received == self._chunk.length and self._writer is not None:
-            self._writer.finish(durable=self._durable)
+            self._writer.finish(self._durability)
 
     def _store(self, view: memoryview) -> None:
         for attempt in range(1, self._attempts + 1):

@@ -45,7 +45,7 @@ from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
 from app.services.progress import Throughput
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
-from app.staging.port import Staging
+from app.staging.port import Durability, Staging
 
 __all__ = ["ParallelChunkProcessor", "bring"]
 
@@ -230,7 +230,7 @@ class ParallelChunkProcessor:
             staging=self._staging,
             upload_id=live.row.id,
             attempts=self._attempts,
-            durable=self._durable,
+            durability=Durability.ALL if self._durable else Durability.BEGUN,
             on_retry=count_retry,
         )
 

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from app.core.body import RequestBody
-from app.core.errors import BodyTooLarge, LengthRequired
+from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired
 from app.core.upload import Chunk, Extent, Upload, UploadState
 from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
@@ -25,7 +25,7 @@ from app.services.prefix_digest import PrefixDigest
 from app.services.progress import Throughput
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import NewUpload, Uploads
-from app.staging.port import Staging
+from app.staging.port import Durability, Staging
 
 __all__ = ["SmallFiles"]
 
@@ -78,11 +78,36 @@ class SmallFiles:
                 raise
             finally:
                 self._slots.release(row.id)
-        live = await self._uploads.keep_received(live)
         parallel_debug("chunk recorded", upload=live.row.id, chunk=0, bytes=live.row.size)
+        # With a key a repeat must find this upload, whatever happens from here on: then it is recorded first.
+        if idempotency_key is None and await unbroken(self._stored_at_once(live)):
+            return live
+        try:
+            await self._staging.sync(live.row.id)  # its place: the row will count on it
+        except BaseException:
+            await unbroken(self._staging.discard(live.row.id))
+            raise
+        live = await self._uploads.keep_received(live)
         async with abandoned_when_gone(body):
             await live.ended.wait()
         return live
+
+    async def _stored_at_once(self, live: LiveUpload) -> bool:
+        """Publish it, then record it as completed, in one commit; False: it is neither."""
+        transfers = self._uploads.transfers
+        try:
+            row = await transfers.publish_unrecorded(live)
+            if row is None:
+                return False
+            try:
+                await self._uploads.keep_stored(live, row)
+            except DatabaseUnavailable:
+                await transfers.withdraw(live)
+                raise
+        except BaseException:
+            await self._staging.discard(live.row.id)
+            raise
+        return True
 
     def length_of(self, body: RequestBody) -> int:
         """The file's size, as declared.
@@ -110,7 +135,7 @@ class SmallFiles:
             staging=self._staging,
             upload_id=row.id,
             attempts=self._attempts,
-            durable=True,
+            durability=Durability.BYTES,
             on_retry=self._count_retry,
             always_sha256=True,
         )

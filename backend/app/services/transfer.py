@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import stamina
 import structlog
@@ -30,7 +31,7 @@ from app.core.errors import (
     Unavailable,
 )
 from app.core.upload import Extent, StoredFile, Upload, UploadState
-from app.destinations.port import Destination, Digests, TakesOver, Target
+from app.destinations.port import Destination, Digests, ServesFiles, TakesOver, Target
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.services.interruption import unbroken
@@ -73,7 +74,7 @@ class TransferEngine:
         repository: Repository,
         permits: int,
         clock: Callable[[], float],
-        on_ended: Callable[[LiveUpload], Awaitable[None]],
+        on_ended: Callable[[LiveUpload], Coroutine[Any, Any, None]],
         on_failed: Callable[[LiveUpload, ForebayError], Awaitable[None]],
         on_lost: Callable[[LiveUpload, list[Extent]], Awaitable[None]],
         metrics: Metrics,
@@ -294,22 +295,67 @@ class TransferEngine:
             check_declared(live.row, digests)
             if live.stored is None:
                 live.stored = await self._store(live, destination, digests)
-            stored = live.stored
-            row = live.row.become(
-                UploadState.COMPLETED,
-                stored_id=stored.id,
-                stored_name=stored.name,
-                sha256=digests.sha256,
-                crc32c=digests.crc32c,
-                transfer_state=None,
-                ended_at=time.time(),
-                active_at_s=self._clock(),
-            )
+            row = self._completed(live.row, live.stored, digests)
             await self._repository.save_upload(row, durable=True)
             live.row = row
+        self._count(row, started)
+        await self._on_ended(live)
+
+    def _completed(self, row: Upload, stored: StoredFile, digests: Digests) -> Upload:
+        return row.become(
+            UploadState.COMPLETED,
+            stored_id=stored.id,
+            stored_name=stored.name,
+            sha256=digests.sha256,
+            crc32c=digests.crc32c,
+            transfer_state=None,
+            ended_at=time.time(),
+            active_at_s=self._clock(),
+        )
+
+    def _count(self, row: Upload, started: float) -> None:
         self._metrics.transferred(row.destination, row.size)
         self._metrics.transfer_finished(row.destination, time.monotonic() - started)
-        await self._on_ended(live)
+
+    async def publish_unrecorded(self, live: LiveUpload) -> Upload | None:
+        """Link a synced and digested file of which the database knows nothing yet; returns the row that it is to have.
+
+        None where that can't be done, or not now: record it first, then `poke`. Whoever can't record it calls `withdraw`.
+
+        Raises:
+            NameTaken: as `TransferSession.finish`.
+        """
+        started = time.monotonic()
+        destination = self._destinations.get(live.row.destination)
+        digests = Digests(sha256=live.digest.hexdigest(), crc32c=live.digest.crc32c)
+        try:
+            if not isinstance(destination, ServesFiles) or not await self._linkable(live, destination):
+                return None
+            live.stored = await self._store(live, destination, digests)
+        except (Unavailable, OutOfSpace):
+            return None
+        row = self._completed(live.row, live.stored, digests)
+        self._count(row, started)
+        return row
+
+    async def withdraw(self, live: LiveUpload) -> None:
+        """Remove what `publish_unrecorded` has published."""
+        destination = self._destinations.get(live.row.destination)
+        if live.stored is not None and isinstance(destination, ServesFiles):
+            await destination.delete(live.stored.id)
+
+    def let_end(self, live: LiveUpload) -> None:
+        """Clear away after an upload that was recorded as completed, while its client gets its answer."""
+        if self._group is not None:
+            live.transfer_task = self._group.create_task(
+                self._end(live), name=f"transfer-{live.row.id}", context=Context()
+            )
+
+    async def _end(self, live: LiveUpload) -> None:
+        try:
+            await unbroken(self._on_ended(live))
+        finally:
+            live.transfer_task = None
 
     async def _store(self, live: LiveUpload, destination: Destination, digests: Digests) -> StoredFile:
         if (

@@ -319,6 +319,18 @@ class Uploads:
         self.transfers.poke(live)
         return live
 
+    async def keep_stored(self, live: LiveUpload, row: Upload) -> None:
+        """Record a file that came in one request and is at its destination already, as `row` says.
+
+        Raises:
+            DatabaseUnavailable: it is not recorded.
+        """
+        await self._repository.add_upload(row, extents=list(live.extents.values()), durable=True)
+        live.row = row
+        self._keep(live)
+        self._metrics.transition(None, row.state)
+        self.transfers.let_end(live)
+
     async def _earlier(self, row: Upload, kept: Upload) -> LiveUpload:
         """The same Idempotency-Key began `kept`: that is the answer."""
         if kept.request_fingerprint != row.request_fingerprint:

@@ -7,12 +7,13 @@ caller's duty); methods without `async` block and run in worker threads; errors 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from app.core.upload import Extent
 
-__all__ = ["Linkable", "SpaceReport", "Staging", "StagingWriter"]
+__all__ = ["Durability", "Linkable", "SpaceReport", "Staging", "StagingWriter"]
 
 
 class SpaceReport(Protocol):
@@ -31,6 +32,14 @@ class SpaceReport(Protocol):
         """What uploads under way have set aside."""
 
 
+class Durability(Enum):
+    """What of a finished extent survives a power cut when `StagingWriter.finish` returns."""
+
+    BEGUN = auto()  # nothing for certain; write-back has begun
+    BYTES = auto()  # the bytes, if the upload's place does: for who gives them another, durable name
+    ALL = auto()  # bytes and place
+
+
 class StagingWriter(Protocol):
     """Takes one extent's bytes in order. Blocking; used by one thread at a time; always closed by its opener."""
 
@@ -46,8 +55,8 @@ class StagingWriter(Protocol):
             StagingUnavailable: any other failure; the caller may call again with the same view: position is unmoved.
         """
 
-    def finish(self, *, durable: bool) -> None:
-        """Everything is written: start write-back, or with `durable` wait for it (fdatasync).
+    def finish(self, durability: Durability) -> None:
+        """Everything is written: see to its durability.
 
         Raises:
             StagingUnavailable: the sync failed; what was written can't be trusted (never retried: the kernel drops

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.errors import StagingUnavailable
 from app.core.upload import KIB, Extent
-from app.staging.port import Linkable, Staging
+from app.staging.port import Durability, Linkable, Staging
 
 __all__ = ["StagingContract", "read", "write"]
 
@@ -20,7 +20,7 @@ def write(staging: Staging, upload_id: str, offset: int, data: bytes) -> None:
     writer = staging.open_writer(upload_id, offset)
     try:
         writer.write(memoryview(data))
-        writer.finish(durable=False)
+        writer.finish(Durability.BEGUN)
     finally:
         writer.close()
 
@@ -55,7 +55,7 @@ class StagingContract:
             for view, position in ((b"abc", 13), (b"", 13), (b"defgh", 18)):
                 writer.write(memoryview(view))
                 assert writer.position == position
-            writer.finish(durable=True)
+            writer.finish(Durability.ALL)
         finally:
             writer.close()
         assert read(staging, "up", 10, 8) == b"abcdefgh"

@@ -13,6 +13,7 @@ import pytest
 from app.core.errors import NotFound, OutOfSpace, StagingUnavailable, SyncFailed, UserQuotaExceeded
 from app.core.upload import KIB, MIB, Extent
 from app.posix import calls
+from app.staging.port import Durability
 from app.staging.spool import SpoolStaging
 from app.testing.staging_contract import StagingContract, read, write
 
@@ -109,7 +110,7 @@ async def test_a_name_is_synced_once_and_data_each_time(tmp_path: Path, monkeypa
             await spool.reserve(name, "ann", 10)
         writer = spool.open_writer("one", 0)
         writer.write(memoryview(b"x"))
-        writer.finish(durable=True)
+        writer.finish(Durability.ALL)
         writer.close()
         assert synced == ["fdatasync", "fsync"]
         await spool.sync("one")

@@ -16,6 +16,7 @@ import pytest
 
 from app.core.errors import OutOfSpace, StagingUnavailable
 from app.core.upload import KIB, MIB, Extent
+from app.staging.port import Durability
 from app.staging.spool import SpoolStaging
 from app.testing.loop_filesystem import LoopFilesystem, unavailable
 from app.testing.staging_contract import read, write
@@ -109,7 +110,7 @@ async def test_a_write_without_room_changes_nothing_and_works_later(disk: LoopFi
         assert writer.position == len(data)
         (disk.path / "others").unlink()
         writer.write(memoryview(data))
-        writer.finish(durable=True)
+        writer.finish(Durability.ALL)
         writer.close()
         assert read(spool, "up", 0, 2 * len(data)) == data + data
 
@@ -178,7 +179,7 @@ async def test_what_was_synced_survives_the_power(disk: LoopFilesystem, synced: 
         else:
             writer = spool.open_writer("kept", 2 * MIB)
             writer.write(memoryview(data)[2 * MIB :])
-            writer.finish(durable=True)
+            writer.finish(Durability.ALL)
             writer.close()
         write(spool, "lost", 0, data)
         disk.lose_power()
@@ -202,7 +203,7 @@ async def test_without_power_everything_is_unavailable(disk: LoopFilesystem) -> 
         assert writer.position == MIB
         for _ in range(2):
             with pytest.raises(StagingUnavailable):
-                writer.finish(durable=True)
+                writer.finish(Durability.ALL)
         writer.close()
         with pytest.raises(StagingUnavailable):
             await spool.sync("up")

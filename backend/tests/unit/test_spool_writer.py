@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.staging.port import Durability
 from app.staging.spool.places import Place
 from app.staging.spool.writer import SpoolWriter
 
@@ -25,6 +26,6 @@ def test_a_sync_that_began_before_a_write_does_not_cover_it(tmp_path: Path, monk
     writer = SpoolWriter(place, 0, sync=place.sync_data, write_back=lambda _start, _length: None, close=lambda: None)
     writer.write(memoryview(b"bytes"))
     assert place.unsynced
-    writer.finish(durable=True)
+    writer.finish(Durability.ALL)
     assert not place.unsynced
     os.close(place.fd)

@@ -43,7 +43,7 @@ _NO_LINK: Final = frozenset({errno.EXDEV, errno.EPERM})
 class DiskDestination:
     """`Destination`, `TakesOver` and `ServesFiles` over a directory."""
 
-    def __init__(self, root: Path, *, file_mode: int | None = None, threads: int = 8) -> None:
+    def __init__(self, root: Path, *, file_mode: int | None = None, threads: int = 4) -> None:
         """Describe it; the directory is made by the first use.
 
         Args:

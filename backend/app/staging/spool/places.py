@@ -104,10 +104,14 @@ class PlaceTable:
         """Whether the upload has a place."""
         return upload_id in self._places
 
-    def add(self, upload_id: str, place: Place) -> None:
-        """Take up a place; its file exists."""
+    def add(self, upload_id: str, place: Place, fd: int = _CLOSED) -> None:
+        """Take up a place; its file exists, and may be open: whoever writes it first, most often soon, finds it so."""
         with self._changed:
             self._places[upload_id] = place
+            if fd != _CLOSED and len(self._idle) < self._max_open:
+                place.fd, fd = fd, _CLOSED
+                self._idle[upload_id] = place
+        _close(fd)
 
     def remove(self, upload_id: str) -> None:
         """Forget the place; its descriptor is closed by whoever uses it last."""

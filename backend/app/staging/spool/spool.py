@@ -60,7 +60,8 @@ class SpoolStaging:
         min_free_bytes: int,
         user_quota_bytes: int | None = None,
         max_open_files: int = 256,
-        threads: int = 8,
+        threads: int = 2,
+        slow_threads: int = 4,
     ) -> None:
         """Describe the spool; nothing is touched before `open`.
 
@@ -69,12 +70,14 @@ class SpoolStaging:
             min_free_bytes: room of the volume that is never given to uploads.
             user_quota_bytes: most bytes that one owner's uploads may reserve together.
             max_open_files: descriptors kept open between uses; those in use come on top.
-            threads: for the coroutines; `open_writer` and its like run in the caller's.
+            threads: for what ends soon; few, since each one more that wants the interpreter's lock slows all.
+            slow_threads: for what may take seconds: syncs, and the removal of large files.
         """
         self._directory = directory.absolute()
         self._dirfd = _CLOSED
         self._preallocates = True
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="spool")
+        self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="spool-slow")
         self._entries = DirectorySync()
         self._places = PlaceTable(self._open_file, max_open=max_open_files)
         self._write_back = WriteBack(self._places)
@@ -96,6 +99,7 @@ class SpoolStaging:
     async def aclose(self) -> None:
         """Wait for what is under way and let go of the directory. Writers must be closed."""
         await asyncio.to_thread(self._executor.shutdown)
+        await asyncio.to_thread(self._slow.shutdown)
         await asyncio.to_thread(self._write_back.close)
         self._places.close()
         if self._dirfd != _CLOSED:
@@ -107,7 +111,7 @@ class SpoolStaging:
         try:
             await run_to_end(self._executor, self._reserve, upload_id, owner, size)
         except asyncio.CancelledError:
-            await run_to_end(self._executor, self._discard, upload_id)
+            await run_to_end(self._slow, self._discard, upload_id)
             raise
 
     async def adopt(self, upload_id: str, owner: str, size: int, recorded: Sequence[Extent]) -> list[Extent] | None:
@@ -116,11 +120,11 @@ class SpoolStaging:
 
     async def release_room(self, upload_id: str) -> None:
         """Give up the room in which nothing was written; no effect while somebody writes, or on an unknown id."""
-        await run_to_end(self._executor, self._release_room, upload_id)
+        await run_to_end(self._slow, self._release_room, upload_id)
 
     async def regain_room(self, upload_id: str) -> None:
         """Set the released room aside again."""
-        await run_to_end(self._executor, self._regain_room, upload_id)
+        await run_to_end(self._slow, self._regain_room, upload_id)
 
     def open_writer(self, upload_id: str, offset: int) -> SpoolWriter:
         """A writer at `offset`. Blocking."""
@@ -149,7 +153,7 @@ class SpoolStaging:
 
     async def sync(self, upload_id: str) -> None:
         """Make everything written, and the name, durable."""
-        await run_to_end(self._executor, self._sync, upload_id)
+        await run_to_end(self._slow, self._sync, upload_id)
 
     def drop_cache(self, upload_id: str, offset: int, length: int) -> None:
         """Let the page cache go; unsynced pages stay. Blocking."""
@@ -158,7 +162,7 @@ class SpoolStaging:
 
     async def discard(self, upload_id: str) -> None:
         """Remove the bytes."""
-        await run_to_end(self._executor, self._discard, upload_id)
+        await run_to_end(self._slow, self._discard, upload_id)
 
     async def ids(self) -> list[str]:
         """Ids that have a file."""
@@ -218,22 +222,22 @@ class SpoolStaging:
         self._ledger.begin(upload_id, owner, size)
         try:
             with system_faults("make a place for the upload"):
-                self._make_file(upload_id, size)
+                fd = self._make_file(upload_id, size)
         except BaseException:
             self._ledger.forget(upload_id)
             raise
-        self._places.add(upload_id, Place())
+        self._places.add(upload_id, Place(), fd)
 
-    def _make_file(self, upload_id: str, size: int) -> None:
+    def _make_file(self, upload_id: str, size: int) -> int:
         fd = os.open(upload_id, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._dirfd)
         try:
             self._allocate(upload_id, fd, size)
         except BaseException:
+            os.close(fd)
             with suppress(OSError):  # what can't be removed is an orphan, found at the next start
                 os.unlink(upload_id, dir_fd=self._dirfd)
             raise
-        finally:
-            os.close(fd)
+        return fd
 
     def _allocate(self, upload_id: str, fd: int, size: int) -> None:
         self._preallocates = self._preallocates and preallocate(fd, 0, size)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from app.core.errors import StagingUnavailable
+from app.staging.port import Durability
 from app.staging.spool.faults import sync_faults, system_faults
 from app.staging.spool.places import Place
 
@@ -65,14 +66,16 @@ class SpoolWriter:
                 rest = rest[written:]
             self._position = at
 
-    def finish(self, *, durable: bool) -> None:
+    def finish(self, durability: Durability) -> None:
         """Start write-back of what was written here, or wait until it is durable."""
         with self._lock, sync_faults():
-            self._opened()
-            if durable:
-                self._sync()
-            else:
+            place = self._opened()
+            if durability is Durability.BEGUN:
                 self._write_back(self._begin, self._position - self._begin)
+            elif durability is Durability.BYTES:
+                place.sync_data()
+            else:
+                self._sync()
 
     def close(self) -> None:
         """Give the place back."""
