@@ -24,10 +24,12 @@ ForebayError
 ├── Unavailable 503 (carries Retry-After)
 │   ├── AdmissionRefused
 │   │   └── MemoryPressure · LimitReached · MemoryUnknown
-│   ├── StagingUnavailable (SyncFailed) · DatabaseUnavailable · DestinationUnavailable
+│   ├── StagingUnavailable (SyncFailed) · DatabaseUnavailable
+│   ├── DestinationUnavailable
+│   │   └── DestinationLoginLost · DestinationQuotaReached · DestinationRefused · DestinationMismatch
 │   └── ChunkFailed · PoolExhausted · ShuttingDown · VerificationPending
 ├── OutOfSpace 507
-│   └── UserQuotaExceeded
+│   └── UserQuotaExceeded · DestinationFull
 └── ClientGone (never answered: nobody is there)
 
 Each class carries a stable `code` (the last part of the problem's `type`), an HTTP `status` and a `title`; its
@@ -51,6 +53,11 @@ __all__ = [
     "ClientGone",
     "Conflict",
     "DatabaseUnavailable",
+    "DestinationFull",
+    "DestinationLoginLost",
+    "DestinationMismatch",
+    "DestinationQuotaReached",
+    "DestinationRefused",
     "DestinationUnavailable",
     "DigestMismatch",
     "ExpectationFailed",
@@ -358,6 +365,33 @@ class DestinationUnavailable(Unavailable):
     code, title = "destination-unavailable", "Destination not available"
 
 
+class DestinationLoginLost(DestinationUnavailable):
+    """The server's login to the destination does not hold any more. What was received is kept; the operator must log in again."""
+
+    code, title = "destination-login-lost", "Login to the destination lost"
+    default_retry_after_s = 60
+
+
+class DestinationQuotaReached(DestinationUnavailable):
+    """The destination takes no more for some time. What was received is kept and goes there when it does again."""
+
+    code, title = "destination-quota", "Destination's quota reached"
+    default_retry_after_s = 3600
+
+
+class DestinationRefused(DestinationUnavailable):
+    """The destination does not take files as it is set up. What was received is kept; the operator must see to it."""
+
+    code, title = "destination-refused", "Refused by the destination"
+    default_retry_after_s = 300
+
+
+class DestinationMismatch(DestinationUnavailable):
+    """The destination holds other bytes than were sent. They were removed there and are sent again."""
+
+    code, title = "destination-mismatch", "Stored differently"
+
+
 class ChunkFailed(Unavailable):
     """The chunk could not be stored."""
 
@@ -397,6 +431,13 @@ class UserQuotaExceeded(OutOfSpace):
     """Your uploads under way hold all the room that one user may reserve. Finish or cancel one first."""
 
     code, title = "user-quota", "Your room is used up"
+
+
+class DestinationFull(OutOfSpace):
+    """The destination is full. What was received is kept and goes there when the operator has made room."""
+
+    code, title = "destination-full", "Destination full"
+    default_retry_after_s = 300
 
 
 class ClientGone(ForebayError):

@@ -293,7 +293,7 @@ class Settings(BaseSettings):
         Group.DESTINATIONS,
         "DESTINATION",
         "",
-        "Where files go: disk:PATH; `files` in the data directory when unset.",
+        "Where files go: disk:PATH or gdrive:FOLDER_ID; `files` in the data directory when unset.",
         form="a destination URL",
     )
     destinations: DestinationMap = _server(
@@ -302,6 +302,32 @@ class Settings(BaseSettings):
         {},
         'Further destinations that an upload may name, as a JSON object: {"name": "disk:PATH"}.',
         form="a JSON object of texts",
+    )
+    google_drive_api_root: PublicUrl = _server(
+        Group.DESTINATIONS,
+        "GOOGLE_DRIVE_API_ROOT",
+        "https://www.googleapis.com",
+        "Google Drive, or something that behaves like it; upload, token and API endpoints follow from it.",
+        form="an http or https address",
+    )
+    google_drive_credentials: Path | None = _server(
+        Group.DESTINATIONS,
+        "GOOGLE_DRIVE_CREDENTIALS",
+        None,
+        "JSON file with the login: of `forebay-server drive login`, or a service account's key; `google-drive.json` in the data directory when unset.",
+    )
+    google_drive_subject: str | None = _server(
+        Group.DESTINATIONS,
+        "GOOGLE_DRIVE_SUBJECT",
+        None,
+        "The user for whom a service account stores files (domain-wide delegation).",
+    )
+    google_drive_daily_gb: int = _server(
+        Group.DESTINATIONS,
+        "GOOGLE_DRIVE_DAILY_GB",
+        750,
+        "What Google Drive takes of one user in a day, in GB; beyond it uploads wait for the next day.",
+        ge=1,
     )
     auth: Literal["auto", "tokens", "none"] = _server(
         Group.ACCESS,
@@ -409,6 +435,11 @@ class Settings(BaseSettings):
     def destination_urls(self) -> dict[str, str]:
         """All destinations by name; `default` is the one used when an upload names none."""
         return {**self.destinations, "default": self.destination or f"disk:{self.data_dir / 'files'}"}
+
+    @property
+    def google_drive_credentials_file(self) -> Path:
+        """Where the login to Google Drive is."""
+        return self.google_drive_credentials or self.data_dir / "google-drive.json"
 
     def secret_database_url(self) -> str:
         """The database's URL; may hold a password."""

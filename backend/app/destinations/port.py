@@ -1,8 +1,8 @@
 """The destination port.
 
 Laws: nothing is visible under the final name before `finish` (or `take_over`) has succeeded, and then all of it is;
-both are idempotent for the same upload: after a crash in the middle they find their own success. An adapter never
-retries (that is a wrapper's business) and raises only errors of `app.core.errors`.
+both are idempotent for the same upload: after a crash in the middle they find their own success. An adapter does not
+retry (that is its caller's business) and raises only errors of `app.core.errors`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from typing import Protocol, runtime_checkable
 
 from app.core.upload import NameConflictPolicy, StoredFile
 
-__all__ = ["Abilities", "Destination", "Digests", "ServesFiles", "TakesOver", "Target", "TransferSession"]
+__all__ = [
+    "Abilities",
+    "Destination",
+    "Digests",
+    "KeepsValues",
+    "ServesFiles",
+    "Source",
+    "TakesOver",
+    "Target",
+    "TransferSession",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,15 @@ class Abilities:
     min_part_bytes: int = 0
     max_part_bytes: int | None = None
     part_multiple_bytes: int = 1
+    last_with_finish: bool = False
+    """What arrives last publishes the file there: it is not appended, `finish` sends it when all has been looked at."""
     native_digests: frozenset[str] = frozenset()
+
+    def sendable(self, size: int, received: int) -> int:
+        """How far a file of `size` bytes can be appended when its first `received` bytes are there."""
+        if received == size and not self.last_with_finish:
+            return size
+        return max(0, min(received, size - 1)) // self.part_multiple_bytes * self.part_multiple_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +67,50 @@ class Digests:
     crc32c: int
 
 
+class Source(Protocol):
+    """The staged bytes of an upload of which everything is received and verified."""
+
+    def pieces(self, start: int) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+        """The bytes from `start` to the file's end, in order; a piece is valid until the next one is asked for.
+
+        Raises:
+            StagingUnavailable: they can't be read, or are no longer there.
+        """
+
+
 class TransferSession(Protocol):
-    """One file on its way. Closed by `finish` or `abort`, or left for a later `begin` with its `state`."""
+    """One file on its way. Closed by `finish` or `abort`, or left for a later `begin` with its `state`.
+
+    Used by one task at a time. A cancelled call leaves the session usable: it asks the destination where it stands.
+    """
 
     @property
     def state(self) -> str:
-        """What `begin` needs to go on after a crash; opaque, may hold secrets, stored as it is."""
+        """What `begin` needs to go on after a crash; opaque, holds no secret in the clear, may change with each call."""
 
     @property
     def committed(self) -> int:
         """Bytes, from the first, that the destination is known to hold."""
 
-    async def append(self, pieces: AsyncIterator[memoryview]) -> int:
-        """Send the pieces, which start at `committed`, in order; returns the new `committed`, which may be less.
+    async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
+        """Send `length` bytes in order; returns the new `committed`, which may be less.
 
-        A piece is valid until the next one is asked for.
+        Args:
+            pieces: they start at `committed`; each is valid until the next one is asked for. They may end early, where
+                nothing comes any more: then what was sent is what counts.
+            length: bytes announced; `committed + length` is what `Abilities.sendable` has said for some prefix.
 
         Raises:
-            DestinationUnavailable: it failed; ask `committed` and go on from there.
+            DestinationUnavailable: it failed; ask `committed` (it may be less than before) and go on from there.
             OutOfSpace: the destination is full.
         """
 
-    async def finish(self, digests: Digests) -> StoredFile:
-        """Publish the file under its final name, durably.
+    async def finish(self, digests: Digests, source: Source) -> StoredFile:
+        """Send what is left, publish the file under its final name, durably, and compare what is stored.
 
         Raises:
             NameTaken: policy `fail`, and the name exists.
-            DigestMismatch: the destination holds other bytes; nothing is published.
+            DestinationMismatch: the destination holds other bytes; what was sent is removed, begin anew.
             DestinationUnavailable: try again.
         """
 
@@ -94,7 +129,7 @@ class Destination(Protocol):
         """Raise when files can't be stored now (for start-up, readiness and `doctor`)."""
 
     async def begin(self, target: Target, saved: str | None) -> TransferSession:
-        """Open a session, or go on with the one whose `state` was saved."""
+        """Open a session, or go on with the one whose `state` was saved; the caller saves `state` before it appends."""
 
     async def aclose(self) -> None:
         """Let go of connections."""
@@ -120,3 +155,21 @@ class ServesFiles(Protocol):
 
     async def delete(self, stored_id: str) -> None:
         """Remove a stored file; idempotent."""
+
+
+class KeepsValues(Protocol):
+    """Where a destination keeps what must outlive the process: a ledger, say. No secrets in the clear."""
+
+    async def get(self, key: str) -> str | None:
+        """The value of that key.
+
+        Raises:
+            DatabaseUnavailable: not now.
+        """
+
+    async def set(self, key: str, value: str) -> None:
+        """Set or replace a value.
+
+        Raises:
+            DatabaseUnavailable: not now.
+        """
