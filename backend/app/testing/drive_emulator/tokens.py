@@ -30,6 +30,8 @@ FULL_SCOPE = "https://www.googleapis.com/auth/drive"
 USER = "user@emulator.example"
 _CODE_S = 600.0
 _REVOKED = "Token has been expired or revoked."
+_GOOGLES = ("https://oauth2.googleapis.com/token", "https://accounts.google.com/o/oauth2/token")
+"""Audiences that google-auth writes into assertions, whatever the token endpoint is."""
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
@@ -184,7 +186,7 @@ class Tokens:
             key.verify(_decoded(signature), f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
         except (InvalidSignature, ValueError):
             raise TokenRefusal("invalid_grant", "Invalid JWT Signature.") from None
-        if claimed != audience:
+        if claimed not in {audience, *_GOOGLES}:
             raise TokenRefusal("invalid_grant", "Invalid JWT: Failed audience check.")
         if expires < time.time():
             raise TokenRefusal(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import web
 
 from app.testing.drive_emulator.answers import file_answer, json_of
-from app.testing.drive_emulator.call import Call, Cut
-from app.testing.drive_emulator.content import Intake
+from app.testing.drive_emulator.call import Call
+from app.testing.drive_emulator.content import Content, Intake
 from app.testing.drive_emulator.errors import ApiRefusal, invalid_parameter
 from app.testing.drive_emulator.events import Kind
 from app.testing.drive_emulator.faults import WrongDigest
 from app.testing.drive_emulator.filing import check, file_it, intent_of
 from app.testing.drive_emulator.metadata import Intent, Metadata
+from app.testing.drive_emulator.multipart import BODY_BYTES_AT_MOST, parse_related
 from app.testing.drive_emulator.protocol import Query, RangeRefusal, parse_content_range
 from app.testing.drive_emulator.script import Operation
 from app.testing.drive_emulator.sessions import Session
@@ -68,40 +70,48 @@ async def _session(call: Call) -> web.Response:
 
 async def _media(call: Call) -> web.Response:
     intent = intent_of(call, Metadata(), call.request.headers.get("Content-Type"))
-    return await _whole(call, intent, None)
-
-
-async def _multipart(call: Call) -> web.Response:
-    try:
-        reader = MultipartReader(call.request.headers, call.request.content)
-        first = await reader.next()
-        data = Metadata.parse(json_of(await first.read(decode=True) if isinstance(first, BodyPartReader) else b"?"))
-        media = await reader.next()
-    except (ValueError, AssertionError):
-        raise ApiRefusal(HTTPStatus.BAD_REQUEST, "badRequest", "Malformed multipart body.") from None
-    if not isinstance(media, BodyPartReader):
-        raise ApiRefusal(HTTPStatus.BAD_REQUEST, "badRequest", "Missing end boundary in multipart body.")
-    intent = intent_of(call, data, media.headers.get("Content-Type"))
-    return await _whole(call, intent, media)
-
-
-async def _whole(call: Call, intent: Intent, part: BodyPartReader | None) -> web.Response:
-    tree = call.world.tree
-    check(tree, intent, (call.request.content_length or 0) if part is None else 0, starts=True)
+    check(call.world.tree, intent, call.request.content_length or 0, starts=True)
     content = call.world.vault.new()
     intake = Intake(content, lambda: None)
     try:
-        if part is None:
-            async for piece in call.body():
-                await intake.feed(piece)
-        else:
-            # Google allows 5 MB in this way of uploading, so the part may be read whole.
-            await intake.feed(bytes(await part.read(decode=True)))
+        async for piece in call.body():
+            await intake.feed(piece)
+    except BaseException:
+        await _drop(intake, content)
+        raise
+    return await _file(call, intent, intake, content)
+
+
+async def _multipart(call: Call) -> web.Response:
+    whole = bytearray()
+    async for piece in call.body():
+        whole += piece
+        if len(whole) > BODY_BYTES_AT_MOST:
+            message = f"The emulator takes {BODY_BYTES_AT_MOST} bytes in a multipart body; Google documents 5 MB."
+            raise ApiRefusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "uploadTooLarge", message)
+    parts = parse_related(call.request.headers.get("Content-Type", ""), bytes(whole))
+    intent = intent_of(call, Metadata.parse(json_of(parts.metadata)), parts.media_type)
+    check(call.world.tree, intent, len(parts.media), starts=True)
+    content = call.world.vault.new()
+    intake = Intake(content, lambda: None)
+    await intake.feed(parts.media)
+    return await _file(call, intent, intake, content)
+
+
+async def _file(call: Call, intent: Intent, intake: Intake, content: Content) -> web.Response:
+    tree = call.world.tree
+    try:
         await intake.finish()
         check(tree, intent, content.held, starts=False)
-    except (Cut, ApiRefusal, OSError):
-        content.discard()
+    except BaseException:
+        await _drop(intake, content)
         raise
     content.close()
     file = file_it(call, intent, content, wrong=isinstance(call.fault, WrongDigest))
     return file_answer(tree, file, intent.fields)
+
+
+async def _drop(intake: Intake, content: Content) -> None:
+    with suppress(OSError):
+        await intake.settle()
+    content.discard()

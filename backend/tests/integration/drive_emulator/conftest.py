@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from google.oauth2.credentials import Credentials
 
 from app.testing.drive_emulator import UNIT_BYTES, DriveEmulator, Options
 
@@ -75,6 +76,24 @@ class Raw:
     async def position(self, uri: str, total: int | str = "*") -> int:
         """What the session says that it holds."""
         return (await self.put(uri, b"", f"*/{total}")).held
+
+
+def user_credentials(info: dict[str, Any]) -> Credentials:
+    """google-auth's own reader of this form always asks Google for tokens, whatever `token_uri` says."""
+    return Credentials(
+        None,
+        refresh_token=info["refresh_token"],
+        token_uri=info["token_uri"],
+        client_id=info["client_id"],
+        client_secret=info["client_secret"],
+        scopes=info["scopes"],
+    )
+
+
+@pytest.fixture
+def log_in() -> Callable[[dict[str, Any]], Credentials]:
+    """`log_in(drive.authorized_user())`: credentials for Google's libraries."""
+    return user_credentials
 
 
 @pytest.fixture
