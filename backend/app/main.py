@@ -31,7 +31,7 @@ from app.api.context import Context
 from app.core.errors import ForebayError
 from app.core.settings import Settings
 from app.core.settings_errors import SettingsError
-from app.core.upload import MAX_CHUNK_BYTES, MIB
+from app.core.upload import MAX_CHUNK_BYTES, MIB, Mode
 from app.destinations import DestinationUrlError, from_url
 from app.destinations.port import Destination
 from app.ingress import Bodies, IngressConfig, make_server
@@ -52,6 +52,7 @@ from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
 from app.services.progress import Throughput
 from app.services.recovery import Recovery
+from app.services.sending import Sender
 from app.services.service_clock import ServiceClock
 from app.services.small_files import SmallFiles
 from app.services.transfer import TransferEngine
@@ -246,6 +247,11 @@ def build(settings: Settings) -> Server:
     hub, throughput, clock = EventHub(), Throughput(), ServiceClock(repository)
     transfer_threads = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer", initializer=_step_back)
     reader = PrefixReader(staging, pool, transfer_threads)
+    sender = Sender(
+        reader=reader,
+        repository=repository,
+        closed_bytes=None if settings.mode is Mode.PARALLEL else settings.chunk_bytes,
+    )
     uploads = Uploads(
         limits=UploadLimits(
             mode=settings.mode,
@@ -268,6 +274,7 @@ def build(settings: Settings) -> Server:
     transfers = TransferEngine(
         staging=staging,
         reader=reader,
+        sender=sender,
         destinations=destinations,
         repository=repository,
         permits=settings.max_transfers,

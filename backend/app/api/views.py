@@ -126,7 +126,7 @@ def _received(live: LiveUpload) -> int:
 
 
 def _transferred(live: LiveUpload) -> int:
-    return live.row.size if live.row.state is UploadState.COMPLETED else live.forwarded
+    return live.row.size if live.row.state is UploadState.COMPLETED else max(live.forwarded, live.sent)
 
 
 def _missing(live: LiveUpload) -> list[ByteSpan]:

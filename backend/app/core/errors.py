@@ -115,6 +115,7 @@ class ForebayError(Exception):
             extensions: further members of the problem document (RFC 9457 section 3.2); JSON values.
         """
         self.detail = detail or " ".join((type(self).__doc__ or self.title).split())
+        self.asked_for_s = retry_after_s
         self.retry_after_s = retry_after_s if retry_after_s is not None else self.default_retry_after_s
         self.extensions = extensions
         super().__init__(self.detail)

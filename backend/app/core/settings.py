@@ -183,8 +183,13 @@ class Settings(BaseSettings):
     staging: Literal["spool"] = _engine(
         Group.STAGING, "STAGING", "spool", "Where bytes wait for the destination: spool (a directory)."
     )
-    max_transfers: int = _engine(
-        Group.STAGING, "MAX_TRANSFERS", 8, "Transfers to one destination at once.", ge=1, le=256
+    max_transfers: int | None = _engine(
+        Group.STAGING,
+        "MAX_TRANSFERS",
+        None,
+        "Transfers to one destination at once; as many as suit it when unset (a directory 8, Google Drive 32).",
+        ge=1,
+        le=256,
     )
     durability: Literal["process", "power"] = _engine(
         Group.STAGING,

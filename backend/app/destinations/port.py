@@ -33,6 +33,7 @@ class Abilities:
     """What a destination can do; all sizes in bytes."""
 
     parallel_parts: bool = False
+    transfers: int = 8  # at once, where the operator says nothing
     min_part_bytes: int = 0
     max_part_bytes: int | None = None
     part_multiple_bytes: int = 1

@@ -19,8 +19,9 @@ from app.core.crc import crc32c_combine
 from app.core.errors import VerificationPending
 from app.core.ranges import ByteRange, RangeSet
 from app.core.upload import Chunk, Extent, StoredFile, Upload, UploadState
-from app.destinations.port import TransferSession
+from app.destinations.port import Abilities, TransferSession
 from app.services.interruption import Interruption
+from app.services.limits.send_plan import SendPlan
 from app.services.prefix_digest import PrefixDigest
 from app.services.progress import RateWindow
 
@@ -72,7 +73,12 @@ class LiveUpload:
         self.gone = asyncio.Event()  # nothing of it is held or kept any more
         # -- the transfer's
         self.digest = PrefixDigest()
+        self.abilities = Abilities()  # of its destination
         self.session: TransferSession | None = None
+        self.plan: SendPlan | None = None
+        self.sent = 0  # how far a request that is under way has come; not confirmed
+        self.fruitless = 0
+        self.mismatches = 0
         self.stored: StoredFile | None = None  # at the destination; the database may not know yet
         self.transfer_task: asyncio.Task[None] | None = None
         self.problem: TransferProblem | None = None
@@ -131,10 +137,27 @@ class LiveUpload:
         self._completed_chunks = None
         self.changed()
 
+    def extents_between(self, start: int, end: int) -> list[Extent]:
+        """Recorded extents that have bytes of `[start, end)`, in order."""
+        found = [extent for extent in self.extents.values() if extent.offset < end and extent.end > start]
+        return sorted(found, key=lambda extent: extent.offset)
+
     @property
     def forwarded(self) -> int:
         """Bytes from the first that the destination's side has: sent and confirmed, or (where it takes the file over) read and verified."""
         return self.session.committed if self.session is not None else self.digest.position
+
+    def is_forwarded(self, end: int) -> bool:
+        """Whether the destination's side has what of the first `end` bytes it takes before the file is whole."""
+        return self.forwarded >= self.abilities.sendable(self.row.size, end)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something is there that its session has not been sent."""
+        if self.session is None or self.plan is None:
+            return False
+        committed = self.session.committed
+        return self.plan.until(committed, self.recorded.prefix) > committed
 
     @property
     def all_recorded(self) -> bool:

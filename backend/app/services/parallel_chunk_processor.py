@@ -286,7 +286,7 @@ class ParallelChunkProcessor:
 
     async def _forwarded(self, live: LiveUpload, chunk: Chunk, end: int) -> None:
         """Return when the destination's side has the bytes before `end`."""
-        while live.forwarded < end and not live.row.ended:
+        while not live.is_forwarded(end) and not live.row.ended:
             if live.problem is not None and live.problem.attempts >= self._attempts:
                 raise ChunkFailed(chunk.number, live.problem.attempts)
             if not live.recorded.covers(0, end):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from app.core.upload import MIB, Extent
@@ -47,17 +48,27 @@ class PrefixReader:
         self._staging = staging
         self._pool = pool
         self._threads = threads
+        # A slow destination must not take every slab from those who receive.
+        self._reading = asyncio.Semaphore(max(1, pool.stats.slabs_total // 2))
 
     async def pieces(
-        self, live: LiveUpload, *, send_from: int, stall_s: float, give_way: Callable[[], bool] = lambda: False
+        self,
+        live: LiveUpload,
+        *,
+        send_from: int,
+        send_until: int,
+        stall_s: float,
+        give_way: Callable[[], bool] = lambda: False,
     ) -> AsyncGenerator[memoryview]:
-        """Yield the staged bytes from `send_from` on, slab by slab, until the end or until the prefix stands still.
+        """Yield the staged bytes `[send_from, send_until)`, slab by slab, until the prefix stands still.
 
-        The digest goes on from where it is; bytes before `send_from` are digested and not yielded. Close it (`aclosing`).
+        The digest goes on from where it is, by whole extents: those that end behind `send_until` are digested to their
+        end. Bytes that it has passed already are read again, and checked again. Close it (`aclosing`).
 
         Args:
             live: the upload; its `digest` is moved on.
             send_from: bytes from the file's first.
+            send_until: nothing is read for its own sake from there on.
             stall_s: how long to wait for more.
             give_way: asked after each extent; ends it there when somebody else's turn has come.
 
@@ -66,42 +77,65 @@ class PrefixReader:
             StagingUnavailable: it can't be read.
             PoolExhausted: no slab became free.
         """
-        while True:
-            extent = live.extents.get(live.digest.position)
-            if extent is None:
+        passed = min(live.digest.position, send_until)
+        for extent in live.extents_between(send_from, passed):
+            again = self._extent(live, ExtentDigest(extent, None), send_from, passed)
+            async with aclosing(again):
+                async for view in again:
+                    yield view
+        while live.digest.position < send_until:
+            next_one = live.extents.get(live.digest.position)
+            if next_one is None:
                 if live.all_recorded or not await self._grows(live, stall_s):
                     return
                 continue
-            trial = live.digest.begin(extent)
-            while trial.position < extent.end:
-                lease = await self._pool.acquire(f"transfer:{live.row.owner}")
-                try:
-                    view, pause_s = await self._read(live.row.id, trial, lease.view, unsent_until=send_from)
-                    if not view:
-                        raise BytesLost(extent)
-                    if trial.position > send_from:
-                        yield view[max(0, send_from - (trial.position - len(view))) :]
-                finally:
-                    lease.release()
-                await asyncio.sleep(pause_s)
-            if not trial.holds:
-                raise BytesLost(extent)
+            trial = live.digest.begin(next_one)
+            moving = self._extent(live, trial, send_from, send_until)
+            async with aclosing(moving):
+                async for view in moving:
+                    yield view
             live.digest.accept(trial)
             live.changed()
             if give_way():
                 return
 
+    async def _extent(
+        self, live: LiveUpload, trial: ExtentDigest, send_from: int, send_until: int
+    ) -> AsyncGenerator[memoryview]:
+        """Read the trial's extent to its end; yield what of it is wanted."""
+        extent = trial.extent
+        while trial.position < extent.end:
+            quiet_until = send_from if trial.position < send_from else extent.end if trial.position >= send_until else 0
+            pause_s = 0.0
+            async with self._slab(f"transfer:{live.row.owner}") as slab:
+                view, pause_s = await self._read(live.row.id, trial, slab, unsent_until=quiet_until)
+                if not view:
+                    raise BytesLost(extent)
+                start = trial.position - len(view)
+                wanted = view[max(0, send_from - start) : max(0, send_until - start)]
+                if wanted:
+                    yield wanted
+            await asyncio.sleep(pause_s)
+        if not trial.holds:
+            raise BytesLost(extent)
+
+    @asynccontextmanager
+    async def _slab(self, owner: str) -> AsyncIterator[memoryview]:
+        async with self._reading:
+            lease = await self._pool.acquire(owner)
+            try:
+                yield lease.view
+            finally:
+                lease.release()
+
     async def verify(self, live: LiveUpload, extent: Extent) -> bool:
         """Whether staging still holds what was acknowledged, without moving the upload's digest."""
         trial = ExtentDigest(extent, None)
         while trial.position < extent.end:
-            lease = await self._pool.acquire(f"verify:{live.row.owner}")
-            try:
-                view, pause_s = await self._read(live.row.id, trial, lease.view, unsent_until=extent.end)
+            async with self._slab(f"verify:{live.row.owner}") as slab:
+                view, pause_s = await self._read(live.row.id, trial, slab, unsent_until=extent.end)
                 if not view:
                     return False
-            finally:
-                lease.release()
             await asyncio.sleep(pause_s)
         return trial.holds
 

@@ -5,17 +5,16 @@ Laws:
 - Publishing happens under the upload's `lock`, so that a cancel comes either before it or too late.
 - What may pass (destination, staging or database not available, no room) is tried again for as long as the upload lives,
   with backoff and without holding a permit; what can't pass ends the upload as failed.
+- A destination that fails everybody is left alone by all (`DestinationGate`); what is received meanwhile stays in staging.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import aclosing, suppress
 from contextvars import Context
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ import stamina
 import structlog
 
 from app.core.errors import (
+    DestinationFull,
+    DestinationMismatch,
     DestinationUnavailable,
     DigestMismatch,
     ForebayError,
@@ -31,35 +32,26 @@ from app.core.errors import (
     Unavailable,
 )
 from app.core.upload import Extent, StoredFile, Upload, UploadState
-from app.destinations.port import Destination, Digests, ServesFiles, TakesOver, Target
+from app.destinations.port import Destination, Digests, ServesFiles, TakesOver
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
+from app.services.destination_gate import DestinationGate
 from app.services.interruption import unbroken
 from app.services.live import LiveUpload, TransferProblem
 from app.services.prefix_digest import PrefixDigest
 from app.services.prefix_reader import BytesLost, PrefixReader
+from app.services.sending import Sender, target_of
 from app.staging.port import Linkable, Staging
 
-__all__ = ["TransferEngine", "target_of"]
+__all__ = ["TransferEngine"]
 
 log = structlog.get_logger(__name__)
 
-_STALL_S = 5.0  # DESIGN section 2: an open stream to a destination is ended when nothing new came for so long
+_TURN_S = 15.0  # how long a transfer may go on while others wait for its permit
+_MISMATCHES = 3  # a destination that stores other bytes so often is broken, or somebody is between us
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 60.0
 _PASSING = (Unavailable, OutOfSpace, InternalError)
-
-
-def target_of(row: Upload) -> Target:
-    """What the destination is told."""
-    return Target(
-        upload_id=row.id,
-        folder=row.folder,
-        filename=row.filename,
-        media_type=row.media_type,
-        size=row.size,
-        on_conflict=row.on_conflict,
-    )
 
 
 class TransferEngine:
@@ -70,9 +62,10 @@ class TransferEngine:
         *,
         staging: Staging,
         reader: PrefixReader,
+        sender: Sender,
         destinations: Mapping[str, Destination],
         repository: Repository,
-        permits: int,
+        permits: int | None,
         clock: Callable[[], float],
         on_ended: Callable[[LiveUpload], Coroutine[Any, Any, None]],
         on_failed: Callable[[LiveUpload, ForebayError], Awaitable[None]],
@@ -84,9 +77,10 @@ class TransferEngine:
         Args:
             staging: where the bytes are.
             reader: reads them in order.
+            sender: sends them.
             destinations: by name.
             repository: where states are kept.
-            permits: transfers at once to one destination.
+            permits: transfers at once to one destination; None: as many as suit it.
             clock: service seconds.
             on_ended: told when an upload is completed.
             on_failed: told of what can't pass; ends the upload.
@@ -95,10 +89,13 @@ class TransferEngine:
         """
         self._staging = staging
         self._reader = reader
+        self._sender = sender
         self._destinations = destinations
         self._repository = repository
-        self._permits = {name: asyncio.Semaphore(permits) for name in destinations}
-        self._waiting: Counter[str] = Counter()
+        self.gates = {
+            name: DestinationGate(name, permits=permits or destination.abilities.transfers)
+            for name, destination in destinations.items()
+        }
         self._clock = clock
         self._on_ended = on_ended
         self._on_failed = on_failed
@@ -125,9 +122,10 @@ class TransferEngine:
 
     @staticmethod
     def _has_work(live: LiveUpload) -> bool:
-        return not live.row.ended and (
-            live.digest.position in live.extents or live.row.state is UploadState.TRANSFERRING
-        )
+        if live.row.ended:
+            return False
+        unread = live.digest.position in live.extents
+        return unread or live.row.state is UploadState.TRANSFERRING or live.has_unsent
 
     async def cancel(self, live: LiveUpload) -> None:
         """Stop the upload's transfer and remove what was sent; the row is in an ended state already."""
@@ -172,11 +170,32 @@ class TransferEngine:
 
     async def _try_again(self, live: LiveUpload) -> None:
         await asyncio.sleep(_FIRST_WAIT_S)
+        reached = live.forwarded
         async for attempt in stamina.retry_context(
-            on=_PASSING, attempts=None, timeout=None, wait_initial=_FIRST_WAIT_S, wait_max=_LONGEST_WAIT_S
+            on=lambda exc: self._backoff(live, exc),
+            attempts=None,
+            timeout=None,
+            wait_initial=_FIRST_WAIT_S,
+            wait_max=_LONGEST_WAIT_S,
         ):
             with attempt:
-                await self._attempt(live, attempt.num + 1)
+                try:
+                    await self._attempt(live, attempt.num + 1)
+                except _PASSING:
+                    if live.forwarded <= reached:
+                        raise
+                    return  # it gets on, if in steps: the next failure is a first one again
+
+    def _backoff(self, live: LiveUpload, exc: Exception) -> bool | float:
+        """Whether to try again, or after how many seconds."""
+        if not isinstance(exc, _PASSING):
+            return False
+        gate = self.gates.get(live.row.destination)
+        if gate is not None and gate.breaker == "open" and isinstance(exc, (DestinationUnavailable, DestinationFull)):
+            return 0.0  # the gate knows when
+        if isinstance(exc, DestinationUnavailable) and exc.asked_for_s is not None:
+            return exc.asked_for_s
+        return True
 
     async def _attempt(self, live: LiveUpload, number: int) -> None:
         try:
@@ -197,42 +216,45 @@ class TransferEngine:
                 raise DestinationUnavailable(
                     f"This server has no destination {live.row.destination!r} any more. What was received is kept."
                 )
-            async with self._permit(live.row.destination):
+            async with self.gates[live.row.destination].passed():
                 await self._advance(live, destination)
+        except DestinationMismatch as exc:
+            await self._sender.forget(live)
+            live.mismatches += 1
+            if live.mismatches < _MISMATCHES:
+                raise
+            await self._fail(live, DigestMismatch(f"Stored {live.mismatches} times, and each time: {exc.detail}"))
         except (Unavailable, OutOfSpace):
             raise
         except ForebayError as exc:
-            log.warning("transfer failed", upload=live.row.id, code=exc.code, detail=exc.detail)
-            await self._on_failed(live, exc)
+            await self._fail(live, exc)
 
-    @asynccontextmanager
-    async def _permit(self, destination: str) -> AsyncIterator[None]:
-        """One of the destination's transfers; those who wait get it in turn."""
-        self._waiting[destination] += 1
-        try:
-            await self._permits[destination].acquire()
-        finally:
-            self._waiting[destination] -= 1
-        try:
-            yield
-        finally:
-            self._permits[destination].release()
+    async def _fail(self, live: LiveUpload, error: ForebayError) -> None:
+        log.warning("transfer failed", upload=live.row.id, code=error.code, detail=error.detail)
+        await self._on_failed(live, error)
 
     def _note(self, live: LiveUpload, error: ForebayError, attempts: int) -> None:
         log.warning("transfer waits", upload=live.row.id, code=error.code, detail=error.detail, attempts=attempts)
         self._metrics.retried("destination")
+        live.retried += 1
         live.problem = TransferProblem(error.code, error.detail, attempts)
         live.changed()
 
     async def _advance(self, live: LiveUpload, destination: Destination) -> None:
         try:
             if await self._linkable(live, destination):
-                pieces = self._reader.pieces(live, send_from=live.row.size, stall_s=0)
+                pieces = self._reader.pieces(live, send_from=live.row.size, send_until=live.row.size, stall_s=0)
                 async with aclosing(pieces):
                     async for _ in pieces:
                         pass
             else:
-                await self._send(live, destination)
+                # A client that keeps sending must not keep the permit from the others for ever; nor one that has stopped.
+                gate, turn_ends = self.gates[live.row.destination], time.monotonic() + _TURN_S
+                await self._sender.advance(
+                    live,
+                    destination,
+                    give_way=lambda: gate.waiting > 0 and time.monotonic() > turn_ends,
+                )
         except BytesLost as lost:
             await unbroken(self._lost(live, lost))
             return
@@ -250,27 +272,6 @@ class TransferEngine:
             )
         return self._takes_over[name]
 
-    async def _send(self, live: LiveUpload, destination: Destination) -> None:
-        if live.session is None:
-            live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
-        if live.session.committed < live.digest.position:
-            live.digest = PrefixDigest()  # sent bytes were lost there: read again from the start
-        pieces = self._reader.pieces(
-            live,
-            send_from=live.session.committed,
-            stall_s=_STALL_S,
-            # A client that keeps sending must not keep the permit from the others.
-            give_way=lambda: self._waiting[live.row.destination] > 0,
-        )
-        async with aclosing(pieces):
-            await live.session.append(pieces)
-        if live.session.state != live.row.transfer_state:
-            async with live.lock:
-                state = live.session.state
-                await self._repository.save_upload(replace(live.row, transfer_state=state))
-                live.row = replace(live.row, transfer_state=state)  # chunks may have been recorded meanwhile
-        live.changed()
-
     async def _lost(self, live: LiveUpload, lost: BytesLost) -> None:
         log.error(
             "staged bytes are not those acknowledged",
@@ -280,10 +281,8 @@ class TransferEngine:
         )
         if live.session is not None:  # some of the spoilt bytes may have been sent
             await live.session.abort()
-            live.session = None
+            await self._sender.forget(live)
             live.digest = PrefixDigest()
-            async with live.lock:
-                live.row = replace(live.row, transfer_state=None)
         await self._on_lost(live, [lost.extent])
 
     async def _publish(self, live: LiveUpload, destination: Destination) -> None:
@@ -366,7 +365,7 @@ class TransferEngine:
             return await destination.take_over(target_of(live.row), self._staging.path(live.row.id), digests)
         if live.session is None:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
-        return await live.session.finish(digests)
+        return await live.session.finish(digests, self._sender.source(live))
 
 
 def _is_linked(path: Path) -> bool:

@@ -282,6 +282,8 @@ class Uploads:
             self._pending[live.row.owner] += 1
         self._live[live.row.id] = live
         live.on_transition = self._metrics.transition
+        if (destination := self._destinations.get(live.row.destination)) is not None:
+            live.abilities = destination.abilities
         upload_id, owner = live.row.id, live.row.owner  # not `live`: it would keep itself alive
         live.on_change = lambda: self._hub.publish(upload_id, owner)
         return live

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from crc32c import crc32c
 
-from app.core.errors import DigestMismatch, NameTaken, NotFound
+from app.core.errors import DestinationMismatch, NameTaken, NotFound
 from app.core.upload import NameConflictPolicy, StoredFile
-from app.destinations.port import Destination, Digests, ServesFiles, Target
+from app.destinations.port import Destination, Digests, ServesFiles, Target, TransferSession
 
-__all__ = ["DestinationContract", "digests_of", "pieces_of", "read_back", "store", "target"]
+__all__ = ["BytesSource", "DestinationContract", "append", "digests_of", "pieces_of", "read_back", "store", "target"]
 
 
 def target(
@@ -33,7 +34,7 @@ def digests_of(data: bytes) -> Digests:
     return Digests(hashlib.sha256(data).hexdigest(), crc32c(data))
 
 
-async def pieces_of(*pieces: bytes) -> AsyncIterator[memoryview]:
+async def pieces_of(*pieces: bytes) -> AsyncGenerator[memoryview]:
     """Pieces whose memory is reused: each is overwritten as soon as the next is asked for."""
     slab = bytearray(max(map(len, pieces), default=0))
     for piece in pieces:
@@ -42,11 +43,38 @@ async def pieces_of(*pieces: bytes) -> AsyncIterator[memoryview]:
         slab[:] = b"\xee" * len(slab)
 
 
+class BytesSource:
+    """`Source` over bytes, in pieces of at most 100,000 of them."""
+
+    def __init__(self, data: bytes) -> None:
+        """Of one file."""
+        self._data = data
+
+    @asynccontextmanager
+    async def pieces(self, start: int) -> AsyncIterator[AsyncIterator[memoryview]]:
+        """As `pieces_of`."""
+        rest = self._data[start:]
+        async with aclosing(pieces_of(*(rest[at : at + 100_000] for at in range(0, len(rest), 100_000)))) as pieces:
+            yield pieces
+
+
+async def append(
+    destination: Destination, session: TransferSession, data: bytes, *, until: int | None = None, piece: int = 100_000
+) -> int:
+    """Append what of `data[:until]` the session lacks and the destination takes before `finish`; as `append`."""
+    end = destination.abilities.sendable(len(data), len(data) if until is None else until)
+    start = session.committed
+    if end <= start:
+        return start
+    async with aclosing(pieces_of(*(data[at : min(end, at + piece)] for at in range(start, end, piece)))) as pieces:
+        return await session.append(pieces, end - start)
+
+
 async def store(destination: Destination, to: Target, data: bytes) -> StoredFile:
     """Send it in one go."""
     session = await destination.begin(to, None)
-    assert await session.append(pieces_of(data)) == len(data)
-    return await session.finish(digests_of(data))
+    await append(destination, session, data)
+    return await session.finish(digests_of(data), BytesSource(data))
 
 
 async def read_back(destination: ServesFiles, stored_id: str, start: int, end: int) -> bytes:
@@ -73,11 +101,19 @@ class DestinationContract:
         """Pieces of so many parts each, with recognisable content."""
         return [bytes([65 + number]) * count * self.part for number, count in enumerate(counts)]
 
-    async def send(self, destination: Destination, to: Target, pieces: Iterable[bytes]) -> str:
+    async def send(self, destination: Destination, to: Target, data: bytes, *, until: int | None = None) -> str:
         """Begin and append; returns the session's state."""
         session = await destination.begin(to, None)
-        await session.append(pieces_of(*pieces))
+        await append(destination, session, data, until=until)
         return session.state
+
+    async def go_on(self, destination: Destination, session: TransferSession, data: bytes) -> None:
+        """Append until nothing is left (the first call may only find out where it stands), and finish."""
+        end = destination.abilities.sendable(len(data), len(data))
+        for _ in range(5):
+            if await append(destination, session, data) == end:
+                break
+        await session.finish(digests_of(data), BytesSource(data))
 
     async def test_it_is_ready(self, destination: Destination) -> None:
         """`check` passes, twice, and leaves nothing to be seen."""
@@ -105,8 +141,8 @@ class DestinationContract:
 
     async def test_nothing_is_seen_before_finish(self, destination: Destination) -> None:
         """All bytes sent is not yet published."""
-        pieces = self.pieces(2, 2)
-        await self.send(destination, target("u1", 4 * self.part), pieces)
+        data = b"".join(self.pieces(2, 2))
+        await self.send(destination, target("u1", len(data)), data)
         assert await self.visible(destination) == {}
 
     async def test_pieces_may_come_in_several_appends(self, destination: Destination) -> None:
@@ -114,9 +150,10 @@ class DestinationContract:
         first, second = self.pieces(2, 3)
         session = await destination.begin(target("u1", 5 * self.part), None)
         assert session.committed == 0
-        assert await session.append(pieces_of(first)) == session.committed == len(first)
-        await session.append(pieces_of(second))
-        await session.finish(digests_of(first + second))
+        data = first + second
+        assert await append(destination, session, data, until=len(first)) == session.committed == len(first)
+        await append(destination, session, data)
+        await session.finish(digests_of(data), BytesSource(data))
         assert await self.visible(destination) == {"report.pdf": first + second}
 
     async def test_a_source_that_breaks_leaves_what_was_taken(self, destination: Destination) -> None:
@@ -129,66 +166,58 @@ class DestinationContract:
         data = b"".join(self.pieces(2, 2))
         session = await destination.begin(target("u1", len(data)), None)
         with pytest.raises(ConnectionError):
-            await session.append(breaking())
-        await session.append(pieces_of(data[session.committed :]))
-        await session.finish(digests_of(data))
+            await session.append(breaking(), 3 * self.part)
+        await self.go_on(destination, session, data)
         assert await self.visible(destination) == {"report.pdf": data}
 
     async def test_a_saved_session_goes_on(self, destination: Destination) -> None:
         """After a crash of ours, `begin` with the state continues at `committed` and the file is whole."""
         pieces = self.pieces(2, 2)
         data = b"".join(pieces)
-        state = await self.send(destination, target("u1", len(data)), pieces[:1])
+        state = await self.send(destination, target("u1", len(data)), data, until=len(pieces[0]))
         session = await destination.begin(target("u1", len(data)), state)
         assert 0 <= session.committed <= len(pieces[0])
-        await session.append(pieces_of(data[session.committed :]))
-        await session.finish(digests_of(data))
+        await self.go_on(destination, session, data)
         assert await self.visible(destination) == {"report.pdf": data}
 
     async def test_a_new_session_forgets_an_unsaved_one(self, destination: Destination) -> None:
         """Where the state was not saved in time, the file is sent again and is exactly itself."""
-        await self.send(destination, target("u1", 3 * self.part), self.pieces(2))
         data = b"z" * 3 * self.part
+        await self.send(destination, target("u1", len(data)), b"x" * len(data), until=2 * self.part)
         await store(destination, target("u1", len(data)), data)
         assert await self.visible(destination) == {"report.pdf": data}
 
     async def test_finishing_twice_is_one_file(self, destination: Destination) -> None:
         """A crash after `finish` and before we noted it finds its own success."""
         data = b"".join(self.pieces(3))
+        source = BytesSource(data)
         session = await destination.begin(target("u1", len(data)), None)
-        await session.append(pieces_of(data))
-        stored = await session.finish(digests_of(data))
-        assert await session.finish(digests_of(data)) == stored
+        await append(destination, session, data)
+        stored = await session.finish(digests_of(data), source)
+        assert await session.finish(digests_of(data), source) == stored
         again = await destination.begin(target("u1", len(data)), session.state)
-        assert again.committed == len(data)
-        asked = False
-
-        async def nothing() -> AsyncIterator[memoryview]:
-            nonlocal asked
-            asked = True  # whoever asks for pieces has the digests computed on the way, also when none is left
-            nothing_left: tuple[memoryview, ...] = ()
-            for piece in nothing_left:
-                yield piece
-
-        assert await again.append(nothing()) == len(data)
-        assert asked
-        assert await again.finish(digests_of(data)) == stored
+        await append(destination, again, data)
+        assert await again.finish(digests_of(data), source) == stored
         assert await self.visible(destination) == {"report.pdf": data}
 
     async def test_wrong_bytes_are_not_published(self, destination: Destination) -> None:
-        """A digest that differs from what arrived there is an error, and nobody sees the file."""
+        """A digest that differs from what arrived there is an error, and nobody sees the file; a new session stores it."""
         data = b"".join(self.pieces(2))
-        session = await destination.begin(target("u1", len(data)), None)
-        await session.append(pieces_of(data))
-        with pytest.raises(DigestMismatch):
-            await session.finish(digests_of(data[:-1] + b"!"))
+        to = target("u1", len(data))
+        session = await destination.begin(to, None)
+        await append(destination, session, data)
+        with pytest.raises(DestinationMismatch):
+            await session.finish(digests_of(data[:-1] + b"!"), BytesSource(data))
         assert await self.visible(destination) == {}
+        await store(destination, to, data)
+        assert await self.visible(destination) == {"report.pdf": data}
 
     async def test_abort_leaves_nothing(self, destination: Destination) -> None:
         """And may be called again, also on the session taken up from its state."""
-        to = target("u1", 2 * self.part)
+        data = b"".join(self.pieces(2))
+        to = target("u1", len(data))
         session = await destination.begin(to, None)
-        await session.append(pieces_of(*self.pieces(2)))
+        await append(destination, session, data)
         await session.abort()
         await session.abort()
         await (await destination.begin(to, session.state)).abort()

@@ -13,6 +13,7 @@ from app.core.upload import NameConflictPolicy
 from app.destinations.disk import DiskDestination
 from app.destinations.port import Digests, ServesFiles, TakesOver
 from app.testing.destination_contract import (
+    BytesSource,
     DestinationContract,
     digests_of,
     pieces_of,
@@ -245,7 +246,7 @@ async def test_the_longest_names_can_be_numbered(disk: DiskDestination) -> None:
 async def test_a_copy_from_before_a_boot_starts_over(disk: DiskDestination) -> None:
     """Its length may be ahead of its data."""
     session = await disk.begin(target("u1", 6), None)
-    await session.append(pieces_of(b"abc"))
+    await session.append(pieces_of(b"abc"), len(b"abc"))
     earlier = json.dumps(json.loads(session.state) | {"boot": "another"})
     assert (await disk.begin(target("u1", 6), earlier)).committed == 0
 
@@ -260,13 +261,13 @@ async def test_a_crash_between_link_and_tidying_is_one_file(disk: DiskDestinatio
     """The part that is still there, also after a boot, is known to be the published file."""
     data = b"abcdef"
     session = await disk.begin(target("u1", 6), None)
-    await session.append(pieces_of(data))
+    await session.append(pieces_of(data), len(data))
     os.link(disk.root / ".forebay/u1.part", disk.root / "report.pdf")
     after_boot = json.dumps(json.loads(session.state) | {"boot": "another"})
     for state in (session.state, after_boot):
         again = await disk.begin(target("u1", 6), state)
         assert again.committed == 6
-    stored = await again.finish(digests_of(data))
+    stored = await again.finish(digests_of(data), BytesSource(data))
     assert stored.name == "report.pdf"
     assert visible_below(disk.root) == {"report.pdf": data}
     assert list((disk.root / ".forebay").iterdir()) == []
@@ -275,15 +276,15 @@ async def test_a_crash_between_link_and_tidying_is_one_file(disk: DiskDestinatio
 async def test_another_file_with_the_same_inode_number_is_not_ours(disk: DiskDestination) -> None:
     """Same number, same size, other bytes: ours is sent again and gets a name of its own."""
     session = await disk.begin(target("u1", 6), None)
-    await session.append(pieces_of(b"abcdef"))
+    await session.append(pieces_of(b"abcdef"), len(b"abcdef"))
     (disk.root / ".forebay/u1.part").rename(disk.root / "other")
     (disk.root / "other").write_bytes(b"uvwxyz")
     session = await disk.begin(target("u1", 6), session.state)
     with pytest.raises(DestinationUnavailable):
-        await session.finish(digests_of(b"abcdef"))
+        await session.finish(digests_of(b"abcdef"), BytesSource(b"abcdef"))
     assert session.committed == 0
-    await session.append(pieces_of(b"abcdef"))
-    await session.finish(digests_of(b"abcdef"))
+    await session.append(pieces_of(b"abcdef"), len(b"abcdef"))
+    await session.finish(digests_of(b"abcdef"), BytesSource(b"abcdef"))
     assert visible_below(disk.root) == {"other": b"uvwxyz", "report.pdf": b"abcdef"}
 
 
@@ -291,7 +292,7 @@ async def test_leftovers_of_a_power_cut_are_removed(tmp_path: Path) -> None:
     """At the first use: links to published files and copies nobody has touched for a month; not a copy under way."""
     disk = DiskDestination(tmp_path / "files")
     session = await disk.begin(target("live", 6), None)
-    await session.append(pieces_of(b"abc"))
+    await session.append(pieces_of(b"abc"), len(b"abc"))
     await disk.begin(target("old", 6), None)
     await store(disk, target("done", 1), b"x")
     own = disk.root / ".forebay"
@@ -308,11 +309,11 @@ async def test_leftovers_of_a_power_cut_are_removed(tmp_path: Path) -> None:
 async def test_a_part_that_was_taken_away_is_noticed(disk: DiskDestination) -> None:
     """The session says so once, and the copy starts over."""
     session = await disk.begin(target("u1", 6), None)
-    await session.append(pieces_of(b"abc"))
+    await session.append(pieces_of(b"abc"), len(b"abc"))
     (disk.root / ".forebay/u1.part").unlink()
     with pytest.raises(DestinationUnavailable):
-        await session.append(pieces_of(b"def"))
+        await session.append(pieces_of(b"def"), len(b"def"))
     assert session.committed == 0
-    await session.append(pieces_of(b"abc", b"def"))
-    await session.finish(digests_of(b"abcdef"))
+    await session.append(pieces_of(b"abc", b"def"), len(b"abc") + len(b"def"))
+    await session.finish(digests_of(b"abcdef"), BytesSource(b"abcdef"))
     assert visible_below(disk.root) == {"report.pdf": b"abcdef"}

@@ -14,7 +14,7 @@ from app.core.errors import DestinationUnavailable, InvalidName, OutOfSpace
 from app.core.upload import KIB, MIB, NameConflictPolicy
 from app.destinations.disk import DiskDestination
 from app.destinations.port import Digests, TransferSession
-from app.testing.destination_contract import digests_of, pieces_of, store, target
+from app.testing.destination_contract import BytesSource, digests_of, pieces_of, store, target
 from app.testing.loop_filesystem import LoopFilesystem, unavailable
 
 pytestmark = pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))
@@ -169,10 +169,10 @@ async def test_a_crash_at_any_step_of_copying_leaves_all_or_nothing(
         with crash_before(step, disk, power=power) as crashed:
             async with files_in(place) as files:
                 session = await files.begin(to, None)
-                await session.append(pieces_of(DATA[: 100 * KIB]))
+                await session.append(pieces_of(DATA[: 100 * KIB]), len(DATA[: 100 * KIB]))
                 saved = session.state
-                await session.append(pieces_of(DATA[100 * KIB :]))
-                await session.finish(digests_of(DATA))
+                await session.append(pieces_of(DATA[100 * KIB :]), len(DATA[100 * KIB :]))
+                await session.finish(digests_of(DATA), BytesSource(DATA))
         assert visible(root) in ([{}, {"new/report.pdf": DATA}] if crashed() else [{"new/report.pdf": DATA}])
         monkeypatch.setattr("app.destinations.disk.session._boot_id", lambda: "after" if power else "before")
         async with files_in(place) as files:
@@ -186,8 +186,8 @@ async def test_a_crash_at_any_step_of_copying_leaves_all_or_nothing(
 
 async def go_on(session: TransferSession) -> str:
     """Send what is missing and publish."""
-    await session.append(pieces_of(DATA[session.committed :]))
-    return (await session.finish(digests_of(DATA))).id
+    await session.append(pieces_of(DATA[session.committed :]), len(DATA[session.committed :]))
+    return (await session.finish(digests_of(DATA), BytesSource(DATA))).id
 
 
 async def test_a_full_disk_is_out_of_space_until_there_is_room(disk: LoopFilesystem) -> None:
@@ -201,7 +201,7 @@ async def test_a_full_disk_is_out_of_space_until_there_is_room(disk: LoopFilesys
             await files.begin(target("u1", len(data)), None)
         session = await files.begin(target("u1", MIB // 2), None)  # room for what was announced only
         with pytest.raises(OutOfSpace):
-            await session.append(pieces_of(data[:MIB], data[MIB:]))
+            await session.append(pieces_of(data[:MIB], data[MIB:]), len(data[:MIB]) + len(data[MIB:]))
         assert 0 < session.committed < len(data)
         await session.abort()
         others.unlink()
@@ -234,7 +234,7 @@ async def test_a_failed_sync_throws_the_copy_away(disk: LoopFilesystem, monkeypa
     """It is not synced again and believed: the copy starts over."""
     async with files_in(disk.path) as files:
         session = await files.begin(target("u1", len(DATA)), None)
-        await session.append(pieces_of(DATA))
+        await session.append(pieces_of(DATA), len(DATA))
         fsync = os.fsync
         failed: list[int] = []
 
@@ -246,7 +246,7 @@ async def test_a_failed_sync_throws_the_copy_away(disk: LoopFilesystem, monkeypa
 
         monkeypatch.setattr(os, "fsync", failing)
         with pytest.raises(DestinationUnavailable):
-            await session.finish(digests_of(DATA))
+            await session.finish(digests_of(DATA), BytesSource(DATA))
         assert session.committed == 0
         assert visible(disk.path / "files") == {}
         assert await go_on(session) == "report.pdf"

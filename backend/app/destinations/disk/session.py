@@ -19,12 +19,12 @@ from typing import Final, NoReturn
 
 from crc32c import crc32c
 
-from app.core.errors import DestinationUnavailable, DigestMismatch
+from app.core.errors import DestinationMismatch, DestinationUnavailable
 from app.core.upload import MIB, StoredFile
 from app.destinations.disk.faults import system_faults
 from app.destinations.disk.folders import Folders
 from app.destinations.disk.publish import own_name, publish
-from app.destinations.port import Digests, Target
+from app.destinations.port import Digests, Source, Target
 from app.posix.calls import preallocate, start_writeback
 from app.posix.sync_rounds import DirectorySync
 from app.posix.threads import run_or_undo, run_to_end
@@ -80,8 +80,9 @@ class DiskSession:
         """Find the part, or the published file, of an earlier session; else make a new part."""
         await run_to_end(self._executor, self._begin, saved)
 
-    async def append(self, pieces: AsyncIterator[memoryview]) -> int:
+    async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
         """Write the pieces at the end of the part; of a file that is published already there are none."""
+        del length  # what comes counts
         if self._published is not None:
             async for _ in pieces:
                 pass
@@ -94,8 +95,9 @@ class DiskSession:
             os.close(fd)
         return self._committed
 
-    async def finish(self, digests: Digests) -> StoredFile:
+    async def finish(self, digests: Digests, source: Source) -> StoredFile:
         """Compare, sync, publish."""
+        del source  # all was appended
         return await run_to_end(self._executor, self._finish, digests)
 
     async def abort(self) -> None:
@@ -197,7 +199,9 @@ class DiskSession:
 
     def _refuse(self) -> NoReturn:
         if self._published is None:
-            raise DigestMismatch("The destination holds other bytes than were received. Nothing was published.")
+            with system_faults("be written"), self._folders.private() as private:
+                self._start_over(private)
+            raise DestinationMismatch("The destination holds other bytes than were received. Nothing was published.")
         # What `begin` found is another file that got our inode's number: ours was published and removed, or lost.
         self._published = None
         with system_faults("be written"), self._folders.private() as private:

@@ -108,10 +108,9 @@ class PlaceTable:
         """Take up a place; its file exists, and may be open: whoever writes it first, most often soon, finds it so."""
         with self._changed:
             self._places[upload_id] = place
-            if fd != _CLOSED and len(self._idle) < self._max_open:
-                place.fd, fd = fd, _CLOSED
+            if fd != _CLOSED:
+                place.fd = fd
                 self._idle[upload_id] = place
-        _close(fd)
 
     def remove(self, upload_id: str) -> None:
         """Forget the place; its descriptor is closed by whoever uses it last."""
@@ -145,7 +144,7 @@ class PlaceTable:
         try:
             with place.opening, system_faults("open an upload's file"):
                 if place.fd == _CLOSED:
-                    place.fd = self._open(upload_id)
+                    place.fd = self.opened(lambda: self._open_file(upload_id))
         except BaseException:
             self.give_back(upload_id, place, writing=writing)
             raise
@@ -201,12 +200,17 @@ class PlaceTable:
         except KeyError:
             raise StagingUnavailable("The upload has no place in the staging area.") from None
 
-    def _open(self, upload_id: str) -> int:
+    def opened(self, open_file: Callable[[], int]) -> int:
+        """What `open_file` opens; unused descriptors of ours are closed where there would be too many.
+
+        Raises:
+            OSError: what it raises.
+        """
         while len(self._idle) >= self._max_open and self._close_one():
             pass
         while True:
             try:
-                return self._open_file(upload_id)
+                return open_file()
             except OSError as exc:
                 if exc.errno not in _TOO_MANY_OPEN or not self._close_one():
                     raise

@@ -229,7 +229,8 @@ class SpoolStaging:
         self._places.add(upload_id, Place(), fd)
 
     def _make_file(self, upload_id: str, size: int) -> int:
-        fd = os.open(upload_id, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._dirfd)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = self._places.opened(lambda: os.open(upload_id, flags, 0o600, dir_fd=self._dirfd))
         try:
             self._allocate(upload_id, fd, size)
         except BaseException:

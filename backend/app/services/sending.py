@@ -1,0 +1,163 @@
+"""An upload's bytes on their way into a destination's session, while later chunks still arrive.
+
+Laws:
+- A session's `state` is in the database before bytes are appended to it, so that a server that dies goes on with it.
+- What is announced is decided by the upload's `SendPlan`; where a request has failed, the next ones are small.
+- Staging keeps everything until the upload has ended: whatever the destination has lost is sent again from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
+from typing import Final
+
+from app.core.errors import DestinationUnavailable, Unavailable
+from app.core.upload import Upload
+from app.destinations.port import Destination, Target, TransferSession
+from app.persistence.repository import Repository
+from app.services.limits.send_plan import SendPlan
+from app.services.live import LiveUpload
+from app.services.prefix_reader import PrefixReader
+
+__all__ = ["Sender", "target_of"]
+
+_FRUITLESS: Final = 3  # requests in a row after which the destination had no more than before
+STALL_S: Final = 5.0  # DESIGN section 2: an open stream to a destination is ended when nothing new came for so long
+
+
+def target_of(row: Upload) -> Target:
+    """What the destination is told."""
+    return Target(
+        upload_id=row.id,
+        folder=row.folder,
+        filename=row.filename,
+        media_type=row.media_type,
+        size=row.size,
+        on_conflict=row.on_conflict,
+    )
+
+
+class Sender:
+    """Sends; one call per upload at a time."""
+
+    def __init__(self, *, reader: PrefixReader, repository: Repository, closed_bytes: int | None) -> None:
+        """Keep what it works with.
+
+        Args:
+            reader: reads staging.
+            repository: where sessions' states are kept.
+            closed_bytes: announce nothing that has not come, and so many bytes at most; None: as the plan says.
+        """
+        self._reader = reader
+        self._repository = repository
+        self._closed_bytes = closed_bytes
+
+    async def session(self, live: LiveUpload, destination: Destination) -> TransferSession:
+        """The upload's session at its destination, begun or taken up."""
+        if live.session is None:
+            live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+        return live.session
+
+    async def advance(self, live: LiveUpload, destination: Destination, *, give_way: Callable[[], bool]) -> None:
+        """Send what can be sent now, and digest all that is there.
+
+        Raises:
+            BytesLost: staging does not hold what was acknowledged.
+            DestinationUnavailable, OutOfSpace, StagingUnavailable, PoolExhausted: not now.
+        """
+        session = await self.session(live, destination)
+        await self._save(live, session)
+        if live.plan is None:
+            live.plan = SendPlan(destination.abilities, live.row.size, closed_bytes=self._closed_bytes)
+        await self._digest(live, session.committed)  # after a restart: no request is open while that takes its time
+        until = live.plan.until(session.committed, live.recorded.prefix)
+        if until > session.committed:
+            await self._append(live, session, live.plan, until, give_way)
+        await self._digest(live, live.row.size)
+
+    async def _digest(self, live: LiveUpload, until: int) -> None:
+        pieces = self._reader.pieces(live, send_from=until, send_until=until, stall_s=0)
+        async with aclosing(pieces):
+            async for _ in pieces:
+                pass
+
+    async def _append(
+        self, live: LiveUpload, session: TransferSession, plan: SendPlan, until: int, give_way: Callable[[], bool]
+    ) -> None:
+        taken = session.committed
+        pieces = self._reader.pieces(
+            live,
+            send_from=session.committed,
+            send_until=until,
+            stall_s=STALL_S if plan.streams else 0,
+            give_way=give_way,
+        )
+        try:
+            async with aclosing(pieces), aclosing(_counted(live, pieces, taken)) as counted:
+                await session.append(counted, until - taken)
+                async for _ in pieces:  # an extent may end behind what is sent: its digest must not be lost
+                    pass
+        except Unavailable:
+            plan.broke()
+            raise
+        finally:
+            live.sent = 0
+            await self._save(live, session)
+        if session.committed < until and plan.streams:
+            plan.stalled()
+        else:
+            plan.went_well(received_more=live.recorded.prefix > until)
+        if session.committed > taken:
+            live.fruitless = 0
+            live.changed()
+        else:
+            live.fruitless += 1
+            if live.fruitless >= _FRUITLESS:
+                raise DestinationUnavailable("The destination takes what is sent and keeps nothing of it.")
+
+    async def _save(self, live: LiveUpload, session: TransferSession) -> None:
+        if session.state == live.row.transfer_state:
+            return
+        async with live.lock:
+            if live.row.ended:
+                return
+            row = replace(live.row, transfer_state=session.state)  # chunks may have been recorded meanwhile
+            await self._repository.save_upload(row)
+            live.row = row
+
+    def source(self, live: LiveUpload) -> LiveSource:
+        """The bytes, for `finish`."""
+        return LiveSource(self._reader, live)
+
+    async def forget(self, live: LiveUpload) -> None:
+        """The session is worth nothing any more: the next one begins anew."""
+        live.session, live.plan = None, None
+        async with live.lock:
+            if live.row.transfer_state is not None and not live.row.ended:
+                row = replace(live.row, transfer_state=None)
+                await self._repository.save_upload(row)
+                live.row = row
+
+
+async def _counted(live: LiveUpload, pieces: AsyncIterator[memoryview], position: int) -> AsyncGenerator[memoryview]:
+    """The pieces; whoever asks for the next one has sent the one before."""
+    async for piece in pieces:
+        yield piece
+        position += len(piece)
+        live.sent = position
+
+
+class LiveSource:
+    """`Source` over staging; what it reads is compared with what was acknowledged."""
+
+    def __init__(self, reader: PrefixReader, live: LiveUpload) -> None:
+        """Of one upload."""
+        self._reader = reader
+        self._live = live
+
+    def pieces(self, start: int) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+        """The bytes from `start` on."""
+        size = self._live.row.size
+        return aclosing(self._reader.pieces(self._live, send_from=start, send_until=size, stall_s=0))
