@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from app.testing.drive_emulator.content import DIGESTS
 from app.testing.drive_emulator.emulator import DriveEmulator
@@ -20,8 +21,10 @@ from app.testing.drive_emulator.script import ScriptError, parse_rules
 
 __all__ = ["app", "main"]
 
+_PROGRAM = "forebay-drive-emulator"
+
 app = typer.Typer(
-    name="forebay-drive-emulator",
+    name=_PROGRAM,
     help="A test double of Google Drive (it is not Google Drive).",
     add_completion=False,
     rich_markup_mode=None,
@@ -85,11 +88,10 @@ def run(
         daily_limit=daily_limit,
     )
     try:
-        import uvloop  # noqa: PLC0415 - for this process only
-    except ImportError:
-        asyncio.run(_serve(options))
-    else:
         uvloop.run(_serve(options))
+    except OSError as exc:
+        typer.echo(f"{_PROGRAM}: {host}:{port}: {exc}".replace("\n", " "), err=True)
+        raise typer.Exit(2) from None
 
 
 def main() -> None:

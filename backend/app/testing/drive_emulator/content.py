@@ -32,8 +32,8 @@ class _Hash(Protocol):
 class Vault:
     """Where contents are kept: files of a directory, or nowhere at all."""
 
-    def __init__(self, directory: Path | None, digests: Sequence[str] = DIGESTS) -> None:
-        self._directory = directory
+    def __init__(self, digests: Sequence[str] = DIGESTS) -> None:
+        self.directory: Path | None = None
         self._digests = tuple(digests)
         self._made = 0
         self.workers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="drive-emulator")
@@ -41,7 +41,7 @@ class Vault:
     def new(self) -> Content:
         """An empty content."""
         self._made += 1
-        path = None if self._directory is None else self._directory / f"content-{self._made}"
+        path = None if self.directory is None else self.directory / f"content-{self._made}"
         return Content(path, self._digests, self.workers)
 
     def close(self) -> None:

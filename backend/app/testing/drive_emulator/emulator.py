@@ -43,16 +43,8 @@ class DriveEmulator:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
+        self.world = World(self.options)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        directory = self.options.data_dir
-        if self.options.discard:
-            directory = None
-        elif directory is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="drive-emulator-")
-            directory = Path(self._temporary.name)
-        else:
-            directory.mkdir(parents=True, exist_ok=True)
-        self.world = World(self.options, directory)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: web.AppRunner | None = None
         self._address: tuple[str, int] | None = None
@@ -61,6 +53,26 @@ class DriveEmulator:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        try:
+            self.world.vault.directory = self._directory()
+            self._address = await self._listen()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    def _directory(self) -> Path | None:
+        options = self.options
+        if options.discard:
+            return None
+        if options.data_dir is not None:
+            options.data_dir.mkdir(parents=True, exist_ok=True)
+            return options.data_dir
+        self._temporary = tempfile.TemporaryDirectory(prefix="drive-emulator-")
+        return Path(self._temporary.name)
+
+    async def _listen(self) -> tuple[str, int]:
+        options = self.options
         self._runner = web.AppRunner(
             make_application(self.world),
             access_log=None,
@@ -70,16 +82,17 @@ class DriveEmulator:
             shutdown_timeout=_STOP_S,
         )
         await self._runner.setup()
-        options = self.options
         site = web.TCPSite(self._runner, options.host, options.port, ssl_context=_tls(options), reuse_address=True)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self._address = (host, port)
-        return self
+        return host, port
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         for session in self.world.sessions.values():
             if session.put is not None:
                 session.put.end()

@@ -121,6 +121,10 @@ class SlowRead:
 
     slow_read: float
 
+    def __post_init__(self) -> None:
+        if self.slow_read <= 0:
+            raise ValueError("slow_read must be above 0")
+
 
 Fault = Status | CommitLess | LoseAnswer | ErrorIn200 | Expire | Stall | CutAfter | WrongDigest | SlowRead
 _BY_WORD = {fields(kind)[0].name: kind for kind in get_args(Fault)}

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.testing.drive_emulator.faults import Fault, parse_fault, takes_effect_late
+from app.testing.drive_emulator.faults import (
+    CommitLess,
+    Expire,
+    Fault,
+    SlowRead,
+    WrongDigest,
+    parse_fault,
+    takes_effect_late,
+)
 
 __all__ = ["Operation", "Rule", "Script", "ScriptError", "parse_rules"]
 
@@ -48,6 +56,25 @@ class Operation(StrEnum):
     ANY = "any"
 
 
+_ONLY_ON: dict[type, frozenset[Operation]] = {
+    CommitLess: frozenset({Operation.UPLOAD_PUT}),
+    Expire: frozenset({Operation.UPLOAD_PUT, Operation.UPLOAD_QUERY}),
+    SlowRead: frozenset({Operation.UPLOAD_START, Operation.UPLOAD_PUT, Operation.FILES_MEDIA}),
+    WrongDigest: frozenset(
+        {
+            Operation.UPLOAD_START,
+            Operation.UPLOAD_PUT,
+            Operation.UPLOAD_FINISH,
+            Operation.FILES_CREATE,
+            Operation.FILES_GET,
+            Operation.FILES_LIST,
+            Operation.FILES_UPDATE,
+        }
+    ),
+}
+"""Faults that mean nothing elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Whom a fault meets: the requests of one operation, after `skip` of them, `times` times (None: without end)."""
@@ -70,6 +97,8 @@ class Rule:
             raise ScriptError(f"probability: {self.probability} is not above 0 and at most 1")
         if operation is Operation.UPLOAD_FINISH and not takes_effect_late(self.fault):
             raise ScriptError(f"{operation}: {self.fault} would have to happen before the body was taken")
+        if (where := _ONLY_ON.get(type(self.fault))) is not None and operation not in where:
+            raise ScriptError(f"{operation}: {self.fault} is for {', '.join(sorted(where))}")
 
 
 class Script:

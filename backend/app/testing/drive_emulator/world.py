@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from pathlib import Path
 
 from app.testing.drive_emulator.content import Vault
 from app.testing.drive_emulator.events import EventLog, Kind
@@ -22,7 +21,7 @@ _BUCKETS_AT_MOST = 10_000
 class World:
     """The state that requests work on."""
 
-    def __init__(self, options: Options, directory: Path | None) -> None:
+    def __init__(self, options: Options) -> None:
         self.options = options
         self.latency_s = options.latency_s
         self.rate = options.rate
@@ -31,7 +30,7 @@ class World:
         self.script = Script(options.script, seed=options.seed)
         self.tokens = Tokens(options.token_lifetime_s)
         self.tree = Tree(options, USER)
-        self.vault = Vault(directory, options.digests)
+        self.vault = Vault(options.digests)
         self.sessions: dict[str, Session] = {}
         self._buckets: OrderedDict[object, Bucket] = OrderedDict()
 
