@@ -153,7 +153,8 @@ class Server:
             log.warning("the service clock could not be saved", code=exc.code, detail=exc.detail)
 
     def _work_under_way(self) -> list[asyncio.Task[None]]:
-        return [live.transfer_task for live in self.context.uploads.live if live.transfer_task is not None]
+        transfers = [live.transfer_task for live in self.context.uploads.live if live.transfer_task is not None]
+        return [*transfers, *self.transfers.removals]
 
     async def _refuse_to_be_open_to_all(self) -> None:
         settings = self.settings

@@ -164,6 +164,14 @@ class Repository:
             values["created_before"], values["id_before"] = before
         return await self._page(values)
 
+    async def unremoved_uploads(self) -> list[Upload]:
+        """Uploads that have ended and have left something at their destination that is to be removed."""
+
+        def work(connection: Connection) -> list[Upload]:
+            return [_upload(row) for row in connection.execute(sql.UNREMOVED)]
+
+        return await self._database.read(work)
+
     async def active_uploads(self) -> list[Upload]:
         """All that have not ended, newest first; for recovery."""
         return await self._page({"in_states": _UNDER_WAY})

@@ -54,6 +54,7 @@ __all__ = [
     "TOKENS_OF_USER",
     "TOKEN_BY_HASH",
     "TOUCH_UPLOAD",
+    "UNREMOVED",
     "UPLOAD",
     "UPLOAD_BY_KEY",
     "UPLOAD_STATE",
@@ -83,6 +84,9 @@ ADD_UPLOAD = {"sqlite": _add_upload(sqlite), "postgresql": _add_upload(postgresq
 UPLOAD = select(uploads).where(uploads.c.id == bindparam("upload_id"))
 UPLOAD_BY_KEY = select(uploads).where(
     uploads.c.owner == bindparam("of_owner"), uploads.c.idempotency_key == bindparam("key")
+)
+UNREMOVED = select(uploads).where(
+    uploads.c.state.in_(tuple(state.value for state in sorted(TERMINAL_STATES))), uploads.c.transfer_state.is_not(None)
 )
 UPLOAD_STATE = select(uploads.c.state).where(uploads.c.id == bindparam("upload_id"))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from app.core.errors import ForebayError
+from app.core.upload import Upload
 from app.persistence.repository import Repository
 from app.services.live import LiveUpload
 from app.services.prefix_reader import PrefixReader
@@ -77,6 +78,8 @@ class Recovery:
 
     async def go_on(self) -> None:
         """Verify what is doubtful, and let every upload get on."""
+        for row in await self._unremoved():
+            self._uploads.transfers.remove_later(LiveUpload(row))
         for live in self._uploads.live:
             if live.verified.is_set():
                 await self._get_on(live)
@@ -92,6 +95,13 @@ class Recovery:
                 await asyncio.sleep(_PAUSE_S)
             else:
                 return
+
+    async def _unremoved(self) -> list[Upload]:
+        try:
+            return await self._repository.unremoved_uploads()
+        except ForebayError as exc:  # the next start asks again
+            log.warning("could not look for what is to be removed", code=exc.code)
+            return []
 
     async def _get_on(self, live: LiveUpload) -> None:
         try:

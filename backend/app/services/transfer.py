@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from contextvars import Context
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ class TransferEngine:
         self._metrics = metrics
         self._group: asyncio.TaskGroup | None = None
         self._takes_over: dict[str, bool] = {}
+        self.removals: set[asyncio.Task[None]] = set()
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Tasks belong to `group` from now on."""
@@ -133,12 +135,42 @@ class TransferEngine:
         if task is not None and task is not asyncio.current_task():
             task.cancel()
             await asyncio.wait([task])
+        if live.session is not None or live.row.transfer_state is not None:
+            try:
+                await self._remove(live)
+            except (Unavailable, OutOfSpace) as exc:
+                log.warning("what was sent can't be removed yet", upload=live.row.id, code=exc.code, detail=exc.detail)
+                self.remove_later(live)
+
+    def remove_later(self, live: LiveUpload) -> None:
+        """Of an upload that has ended without being completed: remove what its session has left, as soon as that can be."""
+        if self._group is not None:
+            task = self._group.create_task(self._keep_removing(live), name=f"remove-{live.row.id}", context=Context())
+            self.removals.add(task)
+            task.add_done_callback(self.removals.discard)
+
+    async def _keep_removing(self, live: LiveUpload) -> None:
+        try:
+            async for attempt in stamina.retry_context(
+                on=_PASSING, attempts=None, timeout=None, wait_initial=_FIRST_WAIT_S, wait_max=_LONGEST_WAIT_S
+            ):
+                with attempt:
+                    await self._remove(live)
+        except ForebayError as exc:
+            log.warning("what was sent can't be removed", upload=live.row.id, code=exc.code, detail=exc.detail)
+
+    async def _remove(self, live: LiveUpload) -> None:
         destination = self._destinations.get(live.row.destination)
-        if live.session is None and live.row.transfer_state is not None and destination is not None:
+        if destination is None:
+            raise DestinationUnavailable(f"This server has no destination {live.row.destination!r} any more.")
+        if live.session is None:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
-        if live.session is not None:
-            await live.session.abort()
-            live.session = None
+        await live.session.abort()
+        live.session = None
+        if live.row.transfer_state is not None:  # kept until now: a server that dies meanwhile removes it later
+            row = replace(live.row, transfer_state=None)
+            await self._repository.save_upload(row)
+            live.row = row
 
     async def published(self, live: LiveUpload) -> bool:
         """Whether the file may be at its destination already, though its row does not say so; under its lock."""
