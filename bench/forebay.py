@@ -71,7 +71,7 @@ class Forebay(ServerProcess):
         over = threading.Event()
 
         def look() -> None:
-            seen.append(self.metric("forebay_loop_lag_max_seconds") * 1000)
+            seen.append(self.metric("forebay_loop_blocked_max_seconds") * 1000)
 
         def watch() -> None:
             while not over.wait(_LOOK_S):

@@ -68,15 +68,26 @@ def body_file(size: int) -> Path:
     return path
 
 
-def send(port: int, lanes: Sequence[Lane], *, timeout_s: float = 600) -> Answers:
+def send(port: int, lanes: Sequence[Lane], *, timeout_s: float = 600, niceness: int = 0) -> Answers:
     """Run the lanes in a new process; returns when all answers have come.
+
+    Args:
+        port: where to.
+        lanes: what to send.
+        timeout_s: longest time for all of it.
+        niceness: for many lanes on few processors: of users elsewhere, no thread stands in the server's way.
 
     Raises:
         RuntimeError: the generator failed; an answer other than a success is no failure of the generator.
     """
     work = json.dumps({"port": port, "lanes": [asdict(lane) for lane in lanes]})
     done = subprocess.run(
-        [sys.executable, __file__], input=work, capture_output=True, text=True, timeout=timeout_s, check=False
+        ["nice", "-n", str(niceness), sys.executable, __file__],
+        input=work,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"the load generator failed:\n{done.stderr[-2000:]}")

@@ -364,7 +364,12 @@ def _watch(server: Server) -> None:
     metrics.watch_memory(lambda: server.memory.latest)
     metrics.watch_room(lambda: server.housekeeping.room)
     metrics.watch(
-        "loop_lag_max_seconds", "Longest block of the event loop in the last minute.", lambda: server.lag.max_s
+        "loop_lag_max_seconds", "Longest delay of the event loop in the last minute.", lambda: server.lag.max_s
+    )
+    metrics.watch(
+        "loop_blocked_max_seconds",
+        "The same, less what its thread waited for a processor.",
+        lambda: server.lag.blocked_max_s,
     )
     metrics.watch("event_subscribers", "Event streams open.", lambda: server.hub.subscribers)
     metrics.watch("chunks_in_flight", "Chunks being received.", lambda: context.throughput.in_flight)

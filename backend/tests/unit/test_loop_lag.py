@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ class Loop:
         self.now += seconds + self.delays.pop(0)
 
 
-async def measured(loop: Loop, **options: float) -> tuple[LoopLag, list[float]]:
+async def measured(loop: Loop, **options: Any) -> tuple[LoopLag, list[float]]:
     """The meter after the script's end, and what it told."""
     told: list[float] = []
     lag = LoopLag(on_sample=told.append, clock=loop.clock, sleep=loop.sleep, **options)
@@ -57,6 +58,14 @@ async def test_what_is_older_than_the_window_is_forgotten_in_favour_of_the_next(
     assert lag.max_s == 0.0
 
 
+async def test_waiting_for_a_processor_is_no_block() -> None:
+    """What the scheduler says the thread waited is taken off what is called blocked, not off the delay."""
+    waited = iter([0.0, 0.25, 0.25, 0.25])
+    lag, _ = await measured(Loop(0.3, 0.1), waited_for_processor_s=lambda: next(waited, 0.25))
+    assert lag.max_s == pytest.approx(0.3)
+    assert lag.blocked_max_s == pytest.approx(0.1)
+
+
 async def test_nothing_measured_is_no_delay() -> None:
     """Before the first look."""
     assert LoopLag().max_s == 0.0
@@ -75,3 +84,4 @@ async def test_a_blocked_loop_shows() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert lag.max_s >= 0.04
+    assert lag.blocked_max_s > 0
