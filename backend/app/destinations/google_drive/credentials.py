@@ -161,7 +161,7 @@ class _Desk:
             except _NotNow:
                 raise refusal_error(login, Refusal(transport.status), None) from None
             except RefreshError as exc:
-                raise refusal_error(login, _refusal(exc, transport.status), transport.clock_ahead_s) from None
+                raise refusal_error(login, _refusal(exc, login, transport.status), transport.clock_ahead_s) from None
             except GoogleAuthError as exc:
                 raise DestinationUnavailable(_unreachable(exc)) from None
             except (ValueError, TypeError, KeyError, AttributeError):
@@ -240,16 +240,17 @@ def _credentials(login: Login, options: GoogleDriveOptions) -> Credentials:
     return made
 
 
-def _refusal(exc: RefreshError, status: int | None) -> Refusal:
+def _refusal(exc: RefreshError, login: Login, status: int | None) -> Refusal:
+    """What the answer says; words in which something of ours is repeated are left out."""
     answer = exc.args[1] if len(exc.args) > 1 else None
     if not isinstance(answer, dict):
         return Refusal(status)
-    code, description = answer.get("error"), answer.get("error_description")
-    return Refusal(
-        status,
-        code if isinstance(code, str) else "",
-        description if isinstance(description, str) else "",
+    ours = [login.info[name] for name in ("refresh_token", "client_secret", "private_key") if name in login.info]
+    said = [answer.get(name) for name in ("error", "error_description")]
+    code, description = (
+        each if isinstance(each, str) and not any(str(secret) in each for secret in ours) else "" for each in said
     )
+    return Refusal(status, code, description)
 
 
 def _unreachable(exc: GoogleAuthError) -> str:

@@ -359,6 +359,24 @@ async def test_something_else_in_the_place_of_the_endpoint(
     await runner.cleanup()
 
 
+async def test_an_answer_that_repeats_our_secret_is_not_quoted(options: GoogleDriveOptions, save: Save) -> None:
+    """Whatever stands there."""
+
+    async def answer(request: web.Request) -> web.Response:
+        form = await request.post()
+        said = {"error": "invalid_grant", "error_description": f"no such token: {form['refresh_token']}"}
+        return web.json_response(said, status=400)
+
+    runner, root = await _serve(answer)
+    save({"type": "authorized_user", "client_id": "id", "client_secret": "secret", "refresh_token": "1//refresh"})
+    echoing = GoogleTokens(replace(options, api_root=root))
+    with pytest.raises(DestinationLoginLost, match=r"\(invalid_grant\)") as lost:
+        await echoing.token()
+    assert "1//refresh" not in str(lost.value)
+    await echoing.aclose()
+    await runner.cleanup()
+
+
 async def test_secrets_go_to_the_settings_endpoint_whatever_the_file_says(
     drive: DriveEmulator, tokens: GoogleTokens, save: Save
 ) -> None:
