@@ -128,7 +128,8 @@ class Call:
                 return
             for part in pace.parts(data):
                 yield part
-                await pace.after(len(part))
+                await pace.pay(len(part))
+                await pace.moved(len(part))
 
     async def drain(self) -> None:
         """Read the body and forget it."""
@@ -165,9 +166,11 @@ class Pace:
                 return [data[: stop - self._moved], data[stop - self._moved :]]
         return [data]
 
-    async def after(self, size: int) -> None:
-        """So much has moved."""
+    async def pay(self, size: int) -> None:
+        """Wait as long as so many bytes take."""
+        await self._call.pause(max((bucket.spend(size) for bucket in self._buckets), default=0.0))
+
+    async def moved(self, size: int) -> None:
+        """So many have moved."""
         self._moved += size
-        wait = max((bucket.spend(size) for bucket in self._buckets), default=0.0)
-        await self._call.pause(wait)
         await self.before()

@@ -65,7 +65,8 @@ async def download(call: Call) -> web.StreamResponse:
                 raise Cut
             start += len(data)
             for part in pace.parts(data):
+                await pace.pay(len(part))
                 await answer.write(part)
-                await pace.after(len(part))
+                await pace.moved(len(part))
     await answer.write_eof()
     return answer

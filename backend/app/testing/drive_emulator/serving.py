@@ -52,6 +52,7 @@ def make_application(world: World) -> web.Application:
     upload = route(_upload, uploads.operation_of)
     files = "/drive/v3/files"
     application = web.Application(client_max_size=_METADATA_BYTES_AT_MOST)
+    application.on_response_prepare.append(_say_who)
     application.add_routes(
         [
             *(web.route("*", prefix + files, upload) for prefix in ("/upload", "/resumable/upload")),
@@ -72,6 +73,10 @@ def make_application(world: World) -> web.Application:
         ]
     )
     return application
+
+
+async def _say_who(_request: web.Request, answer: web.StreamResponse) -> None:
+    answer.headers["Server"] = "Forebay Drive emulator (a test double)"
 
 
 async def _serve(call: Call, served: Served) -> web.StreamResponse:
