@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class Granted:
     login: dict[str, object] = field(repr=False)
     """For `write_login`."""
     access_token: str = field(repr=False)
+    ends_at: float | None
+    """When Google will end it, whatever is done with it: so with an app whose publishing status is "Testing"."""
 
 
 def read_client(path: Path, options: GoogleDriveOptions) -> Client:
@@ -184,7 +187,10 @@ class Consent:
             "scopes": [self._scope],
             "universe_domain": "googleapis.com",
         }
-        return Granted(login, answer["access_token"])
+        ends_at = None
+        if isinstance(lasts_s := answer.get("refresh_token_expires_in"), int) and lasts_s > 0:
+            login["login_ends_at"] = ends_at = int(time.time()) + lasts_s
+        return Granted(login, answer["access_token"], ends_at)
 
 
 def _one(said: Mapping[str, list[str]], name: str) -> str:

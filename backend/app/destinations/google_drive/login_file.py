@@ -69,6 +69,8 @@ class Login:
     scopes: tuple[str, ...]
     who: str
     """An address for people, "" where the file has none."""
+    ends_at: float | None
+    """When Google said that it will end, whatever is done with it (an app in "Testing": after 7 days); epoch seconds."""
     open_to_others: bool
     """Whether other users of the machine may read the file."""
     stamp: Stamp
@@ -115,6 +117,7 @@ def read_login(options: GoogleDriveOptions) -> Login:
         info,
         (SCOPE_ALL,) if kind is Kind.SERVICE_ACCOUNT else _scopes(info),
         str(info.get("client_email" if kind is Kind.SERVICE_ACCOUNT else "account", "")),
+        _moment(info.get("login_ends_at")),
         bool(found.st_mode & _OTHERS),
         _stamp(found),
     )
@@ -154,6 +157,10 @@ def _scopes(info: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(scopes, str):
         return tuple(scopes.split())
     return tuple(each for each in scopes if isinstance(each, str)) if isinstance(scopes, list) else ()
+
+
+def _moment(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def check_addresses(options: GoogleDriveOptions, info: Mapping[str, Any]) -> str | None:

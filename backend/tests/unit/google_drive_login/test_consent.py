@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +217,26 @@ def test_less_than_was_asked_for_is_no_login(
     monkeypatch.setattr(consent._flow, "fetch_token", lambda **_: answer)
     with pytest.raises(ConsentError, match=said):
         consent.exchange("4/0Acode")
+
+
+def test_a_login_that_will_end_says_when(
+    google: GoogleDriveOptions, monkeypatch: pytest.MonkeyPatch, save: Save
+) -> None:
+    """Google tells how long a refresh token of an app in "Testing" lasts: 7 days."""
+    consent = Consent(google, CLIENT, SCOPE_OWN, BACK)
+    answer = {
+        "access_token": "ya29.x",
+        "refresh_token": "1//x",
+        "scope": SCOPE_OWN,
+        "refresh_token_expires_in": 604_799,
+    }
+    monkeypatch.setattr(consent._flow, "fetch_token", lambda **_: answer)
+    granted = consent.exchange("4/0Acode")
+    assert granted.ends_at == pytest.approx(time.time() + 604_799, abs=5)
+    save(granted.login)
+    assert read_login(google).ends_at == granted.ends_at
+    monkeypatch.setattr(consent._flow, "fetch_token", lambda **_: {**answer, "refresh_token_expires_in": 0})
+    assert consent.exchange("4/0Acode").ends_at is None
 
 
 # -- the client's file -----------------------------------------------------------------------------------------------

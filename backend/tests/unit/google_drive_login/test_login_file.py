@@ -38,7 +38,9 @@ def test_a_login_says_what_it_is_and_nothing_secret(google: GoogleDriveOptions, 
         Kind.USER, (SCOPE_OWN,), "ann@example.org", False,
     )  # fmt: skip
     assert "hidden" not in repr(login)
-    save({**USER, "scopes": f"{SCOPE_OWN} other"})
+    assert login.ends_at is None
+    save({**USER, "scopes": f"{SCOPE_OWN} other", "login_ends_at": 1_800_000_000})
+    assert read_login(google).ends_at == 1_800_000_000
     assert read_login(google).scopes == (SCOPE_OWN, "other")
     save(USER)
     assert read_login(google).scopes == ()

@@ -8,9 +8,9 @@ from app.core.errors import DestinationLoginLost, DestinationRefused, Destinatio
 from app.destinations.google_drive.login_file import Kind, Login, Stamp
 from app.destinations.google_drive.refusals import Refusal, refusal_error
 
-USER = Login(Kind.USER, {}, (), "", open_to_others=False, stamp=Stamp(1, 1, 1))
+USER = Login(Kind.USER, {}, (), "", None, open_to_others=False, stamp=Stamp(1, 1, 1))
 BOT = "bot@p.iam.gserviceaccount.com"
-ACCOUNT = Login(Kind.SERVICE_ACCOUNT, {}, (), BOT, open_to_others=False, stamp=Stamp(1, 1, 1))
+ACCOUNT = Login(Kind.SERVICE_ACCOUNT, {}, (), BOT, None, open_to_others=False, stamp=Stamp(1, 1, 1))
 TIMEFRAME = (
     "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp"
     " values in the JWT claim."
