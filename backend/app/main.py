@@ -371,6 +371,11 @@ def _watch(server: Server) -> None:
         "The same, less what its thread waited for a processor.",
         lambda: server.lag.blocked_max_s,
     )
+    metrics.watch(
+        "destinations_left_alone",
+        "Destinations that fail everybody and are not used for a while.",
+        lambda: sum(gate.breaker == "open" for gate in server.transfers.gates.values()),
+    )
     metrics.watch("event_subscribers", "Event streams open.", lambda: server.hub.subscribers)
     metrics.watch("chunks_in_flight", "Chunks being received.", lambda: context.throughput.in_flight)
     metrics.watch("uploads_live", "Uploads that have not ended.", lambda: len(context.uploads.live))

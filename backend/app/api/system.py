@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.api.auth import user_of
 from app.api.context import Context, Ctx
@@ -66,7 +66,9 @@ class DestinationView(BaseModel):
     """A destination."""
 
     transferring: int
-    waiting: int
+    waiting: int = Field(description="Uploads whose transfer was held up and is tried again.")
+    breaker: Literal["closed", "open"] = Field(description="open: it is left alone for a while.")
+    reason: str | None = Field(description="Code of the problem for which it is left alone.")
 
 
 class StatusView(BaseModel):
@@ -88,7 +90,10 @@ async def _open_or_signed_in(request: Request, context: Ctx) -> None:
 
 
 def _destinations(context: Context) -> dict[str, DestinationView]:
-    views = {name: DestinationView(transferring=0, waiting=0) for name in context.destinations}
+    views = {
+        name: DestinationView(transferring=0, waiting=0, breaker=gate.breaker, reason=gate.reason or None)
+        for name, gate in context.uploads.transfers.gates.items()
+    }
     for live in context.uploads.live:
         if live.transfer_task is not None and live.row.destination in views:
             view = views[live.row.destination]

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -60,7 +60,7 @@ class DestinationGate:
         self.waiting = 0
 
     @property
-    def breaker(self) -> str:
+    def breaker(self) -> Literal["closed", "open"]:
         """`closed` when all is well, `open` while the destination is left alone."""
         return "open" if self._breaker.is_open else "closed"
 

@@ -113,12 +113,16 @@ async def test_a_reader_gives_way_at_the_end_of_an_extent(tmp_path: Path) -> Non
         writer.write(memoryview(content))
         writer.close()
         live, reader, got = LiveUpload(row, extents), PrefixReader(staging, pool, threads), bytearray()
-        async for piece in reader.pieces(live, send_from=0, stall_s=0, give_way=lambda: True):
+        async for piece in reader.pieces(live, send_from=0, send_until=3000, stall_s=0, give_way=lambda: True):
             got += piece
         assert (bytes(got), live.digest.position) == (content[:1000], 1000)
-        async for piece in reader.pieces(live, send_from=1000, stall_s=0):
+        async for piece in reader.pieces(live, send_from=1000, send_until=3000, stall_s=0):
             got += piece
         assert bytes(got) == content
+        assert (
+            b"".join([bytes(piece) async for piece in reader.pieces(live, send_from=500, send_until=1500, stall_s=0)])
+            == (content[500:1500])
+        ), "what the digest has passed is read again"
     await staging.aclose()
     pool.close()
 
