@@ -144,7 +144,7 @@ async def _destinations(settings: Settings) -> list[Finding]:
     for name, url in settings.destination_urls.items():
         subject = "destination" if name == "default" else f"destination {name}"
         try:
-            destination = from_url(url)
+            destination = from_url(url, settings)
             try:
                 await destination.check()
             finally:

@@ -200,9 +200,23 @@ def _memory_limit() -> int:
         return _SMALLEST_MEMORY
 
 
-def _destinations(settings: Settings) -> dict[str, Destination]:
+class _Values:
+    """Where destinations keep what must outlive the process."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def get(self, key: str) -> str | None:
+        return await self._repository.get_meta(key)
+
+    async def set(self, key: str, value: str) -> None:
+        await self._repository.set_meta(key, value)
+
+
+def _destinations(settings: Settings, repository: Repository) -> dict[str, Destination]:
+    values = _Values(repository)
     try:
-        return {name: from_url(url) for name, url in settings.destination_urls.items()}
+        return {name: from_url(url, settings, values=values) for name, url in settings.destination_urls.items()}
     except DestinationUrlError as exc:
         raise SettingsError(f"FOREBAY_DESTINATION or FOREBAY_DESTINATIONS: {exc}") from exc
 
@@ -236,7 +250,7 @@ def build(settings: Settings) -> Server:
         min_free_bytes=settings.min_free_mb * MIB,
         user_quota_bytes=settings.user_quota_mb * MIB if settings.user_quota_mb is not None else None,
     )
-    destinations = _destinations(settings)
+    destinations = _destinations(settings, repository)
     slots = UploadConcurrencyManager(
         max_uploads=settings.upload_limit,
         max_users=settings.max_concurrent_users,

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from pathlib import Path
 from typing import Final
 
+from app.core.settings import Settings
 from app.destinations.disk import DiskDestination
-from app.destinations.port import Destination
+from app.destinations.port import Destination, KeepsValues
 
 __all__ = ["DestinationUrlError", "from_url"]
+
+_GOOGLE_ID: Final = re.compile(r"[A-Za-z0-9_-]{0,128}")
 
 
 class DestinationUrlError(ValueError):
     """A destination's URL can't be used; the message is one line that says what is allowed."""
 
 
-def from_url(url: str) -> Destination:
+def from_url(url: str, settings: Settings, *, values: KeepsValues | None = None) -> Destination:
     """The destination that the URL names; nothing is touched yet.
 
     Args:
-        url: `disk:PATH`; a relative PATH counts from the working directory, `~` is the home directory.
+        url: `disk:PATH`, where a relative PATH counts from the working directory and `~` is the home directory; or
+            `gdrive:FOLDER_ID`, without an id the top of "My Drive".
+        settings: what else is set.
+        values: where a destination keeps what must outlive the process; None: nowhere.
 
     Raises:
         DestinationUrlError: unknown scheme, or the rest can't be used.
     """
     scheme, colon, rest = url.strip().partition(":")
-    make = _SCHEMES.get(scheme.lower())
-    if not colon or make is None:
-        known = ", ".join(f"{name}:" for name in sorted(_SCHEMES))
-        raise DestinationUrlError(f"{url!r} is no destination this server knows; it must begin with one of {known}")
-    return make(rest)
+    match scheme.lower() if colon else "":
+        case "disk":
+            return _disk(rest)
+        case "gdrive":
+            return _google_drive(rest.strip(), settings, values)
+        case _:
+            raise DestinationUrlError(
+                f"{url!r} is no destination this server knows; it must begin with one of disk:, gdrive:"
+            )
 
 
 def _disk(rest: str) -> Destination:
@@ -44,4 +54,15 @@ def _disk(rest: str) -> Destination:
         raise DestinationUrlError(f"disk:{rest}: {exc}") from exc
 
 
-_SCHEMES: Final[dict[str, Callable[[str], Destination]]] = {"disk": _disk}
+def _google_drive(folder_id: str, settings: Settings, values: KeepsValues | None) -> Destination:
+    if not _GOOGLE_ID.fullmatch(folder_id):
+        raise DestinationUrlError(
+            f"gdrive:{folder_id}: a folder's id has letters, digits, - and _ only; it is the end of the folder's address"
+        )
+    # Google's libraries and what they bring take 20 MiB: only where they are used.
+    from app.destinations.google_drive.credentials import GoogleTokens  # noqa: PLC0415
+    from app.destinations.google_drive.destination import GoogleDriveDestination  # noqa: PLC0415
+    from app.destinations.google_drive.options import GoogleDriveOptions  # noqa: PLC0415
+
+    options = GoogleDriveOptions.from_settings(settings)
+    return GoogleDriveDestination(folder_id, options=options, tokens=GoogleTokens(options), values=values)

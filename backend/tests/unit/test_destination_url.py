@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from app.core.settings import Settings
 from app.destinations import DestinationUrlError, from_url
 from app.destinations.disk import DiskDestination
 
@@ -20,7 +21,7 @@ from app.destinations.disk import DiskDestination
 )
 def test_a_directory_is_named_by_its_path(url: str, root: Path) -> None:
     """Absolute, relative to where the server runs, or to the home directory; nothing is made."""
-    destination = from_url(url)
+    destination = from_url(url, Settings())
     assert isinstance(destination, DiskDestination)
     assert destination.root == root
 
@@ -31,5 +32,5 @@ def test_a_directory_is_named_by_its_path(url: str, root: Path) -> None:
 def test_what_cannot_be_used_is_told_in_one_line(url: str) -> None:
     """The line names what would be right."""
     with pytest.raises(DestinationUrlError, match="disk:") as refused:
-        from_url(url)
+        from_url(url, Settings())
     assert "\n" not in str(refused.value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+from app.core.settings import Settings
 
 __all__ = ["GOOGLE_API_ROOT", "SCOPE_ALL", "SCOPE_OWN", "GoogleDriveOptions"]
 
@@ -22,6 +24,17 @@ class GoogleDriveOptions:
     key_file: Path  # with which session URIs are sealed in the database
     subject: str | None = None  # whom a service account acts for (domain-wide delegation)
     daily_bytes: int = 750 * 10**9
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """As the operator has set it."""
+        return cls(
+            api_root=settings.google_drive_api_root,
+            credentials=settings.google_drive_credentials_file,
+            key_file=settings.data_dir / "google-drive.key",
+            subject=settings.google_drive_subject,
+            daily_bytes=settings.google_drive_daily_gb * 10**9,
+        )
 
     @property
     def api_url(self) -> str:

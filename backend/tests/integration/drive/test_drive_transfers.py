@@ -1,0 +1,227 @@
+"""From the client's chunks to one whole file in Google Drive, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from app.testing.drive_emulator import Kind
+from app.testing.drive_emulator.faults import (
+    CommitLess,
+    CutAfter,
+    ErrorIn200,
+    Expire,
+    LoseAnswer,
+    Status,
+    WrongDigest,
+)
+from app.testing.drive_emulator.script import Rule
+
+from .conftest import MIB, Rig
+
+KIB = 1024
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 * KIB, 256 * KIB + 1, 3 * MIB, 3 * MIB + 7])
+@pytest.mark.parametrize("parallel", [True, False])
+def test_a_file_of_any_size_arrives(rig: Rig, size: int, *, parallel: bool) -> None:
+    """Empty, a byte, multiples of what Drive takes in a piece, in both modes."""
+    rig.run(enable_parallel_uploads=parallel)
+    content = os.urandom(size)
+    rig.assert_stored(content, rig.upload(content))
+
+
+def test_a_small_file_in_one_request_arrives(rig: Rig) -> None:
+    """And the answer names it."""
+    rig.run()
+    reply = rig.api.request("PUT", "/api/v1/files/report.bin", b"hello")
+    assert reply.status == 201
+    rig.assert_stored(b"hello", reply.json)
+
+
+def test_it_lands_in_its_folder_and_is_served_and_replaced(rig: Rig) -> None:
+    """Folders are made once; a taken name gets a number, or is replaced where that was asked for."""
+    rig.run()
+    first = rig.upload(b"one", path="a/b")
+    second = rig.upload(b"two", path="a/b")
+    assert (first["result"]["name"], second["result"]["name"]) == ("report.bin", "report (1).bin")
+    third = rig.upload(b"three", path="a/b", on_conflict="replace")
+    assert third["result"]["name"] == "report.bin"
+    assert rig.api.request("GET", f"/api/v1/files/{third['id']}/content").body == b"three"
+    ranged = rig.api.request("GET", f"/api/v1/files/{third['id']}/content", headers={"range": "bytes=1-2"})
+    assert (ranged.status, ranged.body) == (206, b"hr")
+    folders = [file for file in rig.drive.files.values() if not file.sha256]
+    assert sorted(folder.name for folder in folders) == ["a", "b"]
+
+
+def test_chunks_out_of_order_go_as_the_prefix_grows(rig: Rig, content: bytes) -> None:
+    """While the first chunk is missing nothing can be sent; what is sent is never sent in parallel."""
+    rig.run()
+    view = rig.begin(content, chunk_size=256 * KIB)
+    for number in reversed(range(view["chunk_count"])):
+        data = content[number * 256 * KIB : (number + 1) * 256 * KIB]
+        assert rig.api.put_chunk(view["id"], number, data).status == 204
+    rig.assert_stored(content, rig.ended(view["id"]))
+
+
+def test_drive_holds_nearly_all_when_the_last_chunk_is_acknowledged(rig: Rig) -> None:
+    """One long PUT, fed while chunks arrive: all but the last 2 x lanes x chunk size."""
+    lanes, chunk = 4, 256 * KIB
+    rig.run(max_concurrent_chunks=lanes)
+    content = os.urandom(40 * chunk)
+    view = rig.begin(content, chunk_size=chunk)
+    for number in range(view["chunk_count"]):
+        assert rig.api.put_chunk(view["id"], number, content[number * chunk : (number + 1) * chunk]).status == 204
+        if number < view["chunk_count"] - 1:  # a Drive that is faster than the clients
+            held = (number + 1 - 2 * lanes) * chunk
+            rig.drive.wait(lambda event, held=held: event.kind is Kind.HELD and (event.position or 0) >= held)
+    rig.assert_stored(content, rig.ended(view["id"]))
+    puts = [event for event in rig.drive.events if event.kind is Kind.PUT_STARTED and event.size]
+    assert len(puts) == 2, "one long PUT, and the end"
+
+
+FAULTS: dict[str, list[Rule]] = {
+    "429": [Rule("upload.put", Status(429), times=3)],
+    "429 with Retry-After": [Rule("upload.start", Status(429, retry_after=1), times=1)],
+    "403 rate": [Rule("upload.start", Status(403, "rateLimitExceeded"), times=2)],
+    "503 storm": [Rule("any", Status(503), times=8)],
+    "503 after all was taken": [Rule("upload.put", Status(503, when="after"), times=1)],
+    "503 after the file was made": [Rule("upload.finish", Status(503, when="after"), times=1)],
+    "401": [Rule("upload.put", Status(401), times=1)],
+    "lost answer": [Rule("upload.put", LoseAnswer(), times=1)],
+    "lost final answer": [Rule("upload.finish", LoseAnswer(), times=1)],
+    "lost session": [Rule("upload.start", LoseAnswer(), times=1)],
+    "error in a 200": [Rule("upload.finish", ErrorIn200(when="after"), times=1)],
+    "cut": [Rule("upload.put", CutAfter(1 * MIB), times=2)],
+    "cut at once": [Rule("upload.put", CutAfter(0), times=2)],
+    "keeps less": [Rule("upload.put", CommitLess(512 * KIB), times=2)],
+    "404": [Rule("upload.put", Expire(404), skip=1, times=1)],
+    "410": [Rule("upload.put", Expire(410), times=1)],
+    "404 when asked": [Rule("upload.put", CutAfter(MIB), times=1), Rule("upload.query", Expire(404), times=1)],
+    "wrong digest once": [Rule("upload.finish", WrongDigest(), times=1)],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_drive_answers_exactly_one_whole_file_is_there(rig: Rig, content: bytes, fault: str) -> None:
+    """FAULTS.md rows 22 to 25."""
+    rig.drive.script(FAULTS[fault])
+    rig.run()
+    rig.assert_stored(content, rig.upload(content, chunk_size=256 * KIB))
+
+
+def test_a_destination_that_always_stores_other_bytes_fails_the_upload(rig: Rig, content: bytes) -> None:
+    """After the third time, with a clear error, and nothing stays there."""
+    rig.drive.script([Rule("upload.finish", WrongDigest())])
+    rig.run()
+    view = rig.upload(content)
+    assert (view["state"], view["error"]["code"]) == ("failed", "digest-mismatch")
+    assert not [file for file in rig.drive.files.values() if file.sha256]
+
+
+def test_a_wrong_digest_of_the_client_publishes_nothing(rig: Rig, content: bytes) -> None:
+    """What publishes the file is held until the digest has been looked at."""
+    rig.run()
+    view = rig.begin(content, completion="explicit")
+    rig.api.put_all(view, content)
+    reply = rig.api.complete(view["id"], digest="sha-256=:" + "A" * 43 + "=:")
+    assert (reply.status, reply.code) == (422, "digest-mismatch")
+    assert not [file for file in rig.drive.files.values() if file.sha256]
+    assert not [event for event in rig.drive.events if event.kind is Kind.FILE_CREATED]
+
+
+@pytest.mark.parametrize("when", ["upload.start", "upload.put", "upload.finish"])
+def test_cancelling_while_drive_is_at_work_leaves_nothing_there(rig: Rig, content: bytes, when: str) -> None:
+    """It stays cancelled, also where Drive had the whole file and its answer was lost."""
+    rig.drive.script([Rule(when, Status(503, when="after"))])
+    rig.run()
+    view = rig.begin(content)
+    rig.api.put_all(view, content)
+    rig.problem(view["id"], "destination-unavailable")
+    assert rig.api.cancel(view["id"]).status == 204
+    rig.drive.script([])
+    rig.product.wait_for(lambda: not rig.product.server.transfers.removals)
+    assert rig.api.upload(view["id"])["state"] == "cancelled"
+    assert not [file for file in rig.drive.files.values() if file.sha256]
+
+
+def test_a_lost_login_parks_and_a_new_one_goes_on_without_a_restart(
+    rig: Rig, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what to do; new bytes are still received meanwhile."""
+    monkeypatch.setattr(
+        "app.services.destination_gate._LOOK_AGAIN_S", {}
+    )  # how soon is no matter here; the breaker's own pauses are shorter
+    rig.run()
+    rig.drive.revoke_tokens()
+    view = rig.begin(content)
+    rig.api.put_all(view, content)
+    rig.problem(view["id"], "destination-login-lost")
+    detail = rig.api.upload(view["id"])["error"]["detail"]
+    assert "log in again" in detail.lower()
+    rig.drive.restore_tokens()
+    fresh = json.dumps(rig.drive.authorized_user())
+    rig.settings["google_drive_credentials"].write_text(fresh)
+    rig.assert_stored(content, rig.ended(view["id"]))
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"), [("storage", "destination-full"), ("daily", "destination-quota")]
+)
+def test_a_full_or_exhausted_drive_parks_until_there_is_room(
+    rig: Rig, content: bytes, limit: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost, and it goes on by itself."""
+    monkeypatch.setattr("app.services.destination_gate._LOOK_AGAIN_S", {})
+    set_limit = rig.drive.set_storage_quota if limit == "storage" else rig.drive.set_daily_limit
+    set_limit(MIB)
+    rig.run()
+    view = rig.begin(content)
+    rig.api.put_all(view, content)
+    rig.problem(view["id"], code)
+    set_limit(None)
+    rig.assert_stored(content, rig.ended(view["id"]))
+
+
+def test_many_at_once_into_one_new_folder(rig: Rig) -> None:
+    """Each arrives, in one folder."""
+    rig.run()
+    contents = {f"file-{number}.bin": os.urandom(600 * KIB + number) for number in range(12)}
+
+    def send(name: str) -> None:
+        with rig.product.client() as api:
+            view = api.create(name, len(contents[name]), path="new/folder")
+            api.put_all(view, contents[name])
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rig.product.wait_for(lambda: not rig.product.server.context.uploads.live, 60)
+    stored = {file.name: rig.drive.content(file.id) for file in rig.drive.files.values() if file.sha256}
+    assert stored == contents
+    assert sorted(file.name for file in rig.drive.files.values() if not file.sha256) == ["folder", "new"]
+
+
+def test_nothing_secret_is_told_to_anybody(rig: Rig, content: bytes) -> None:
+    """No session URI, token or key in a log, an answer, a metric, or in the clear in the database."""
+    rig.drive.script([Rule("upload.put", CutAfter(MIB), times=1), Rule("upload.finish", Status(503, when="after"), times=1)])
+    rig.run(debug_logging=True, log_level="debug")
+    view = rig.begin(content)
+    rig.api.put_all(view, content)
+    told: list[Any] = [rig.api.upload(view["id"]), rig.ended(view["id"]), rig.api.progress(view["id"]), rig.api.status()]
+    told += [rig.api.request("GET", "/metrics").body, rig.api.request("GET", "/api/v1/uploads").body]
+    told.append((rig.directory / "server.log").read_text())
+    told += [path.read_bytes() for path in rig.product.data_dir.glob("forebay.sqlite3*")]
+    text = repr(told)
+    user = rig.drive.authorized_user()
+    secrets = [str(user[name]) for name in ("refresh_token", "client_secret")]
+    secrets += [session.upload_id for session in rig.drive.sessions]
+    assert len(secrets) > 2
+    for secret in [*secrets, "upload_id=", "Bearer ya29"]:
+        assert secret not in text
