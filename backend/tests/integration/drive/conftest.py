@@ -49,6 +49,7 @@ class Rig:
         """Wait for the end."""
         uploads = self.product.server.context.uploads
         self.product.wait_for(lambda: uploads.under_way(upload_id) is None, 60)
+        self.api.close()  # the server may have ended a connection that was idle for so long
         return self.api.upload(upload_id)
 
     def problem(self, upload_id: str, code: str) -> None:

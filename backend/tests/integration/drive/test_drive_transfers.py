@@ -134,10 +134,12 @@ def test_a_wrong_digest_of_the_client_publishes_nothing(rig: Rig, content: bytes
     assert not [event for event in rig.drive.events if event.kind is Kind.FILE_CREATED]
 
 
-@pytest.mark.parametrize("when", ["upload.start", "upload.put", "upload.finish"])
-def test_cancelling_while_drive_is_at_work_leaves_nothing_there(rig: Rig, content: bytes, when: str) -> None:
+@pytest.mark.parametrize(
+    "broken", [["upload.start"], ["upload.put"], ["upload.finish", "upload.query", "files.get"]], ids=lambda ops: ops[0]
+)
+def test_cancelling_while_drive_is_at_work_leaves_nothing_there(rig: Rig, content: bytes, broken: list[str]) -> None:
     """It stays cancelled, also where Drive had the whole file and its answer was lost."""
-    rig.drive.script([Rule(when, Status(503, when="after"))])
+    rig.drive.script([Rule(operation, Status(503, when="after")) for operation in broken])
     rig.run()
     view = rig.begin(content)
     rig.api.put_all(view, content)
@@ -169,9 +171,7 @@ def test_a_lost_login_parks_and_a_new_one_goes_on_without_a_restart(
     rig.assert_stored(content, rig.ended(view["id"]))
 
 
-@pytest.mark.parametrize(
-    ("limit", "code"), [("storage", "destination-full"), ("daily", "destination-quota")]
-)
+@pytest.mark.parametrize(("limit", "code"), [("storage", "destination-full"), ("daily", "destination-unavailable")])
 def test_a_full_or_exhausted_drive_parks_until_there_is_room(
     rig: Rig, content: bytes, limit: str, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,11 +210,18 @@ def test_many_at_once_into_one_new_folder(rig: Rig) -> None:
 
 def test_nothing_secret_is_told_to_anybody(rig: Rig, content: bytes) -> None:
     """No session URI, token or key in a log, an answer, a metric, or in the clear in the database."""
-    rig.drive.script([Rule("upload.put", CutAfter(MIB), times=1), Rule("upload.finish", Status(503, when="after"), times=1)])
+    rig.drive.script(
+        [Rule("upload.put", CutAfter(MIB), times=1), Rule("upload.finish", Status(503, when="after"), times=1)]
+    )
     rig.run(debug_logging=True, log_level="debug")
     view = rig.begin(content)
     rig.api.put_all(view, content)
-    told: list[Any] = [rig.api.upload(view["id"]), rig.ended(view["id"]), rig.api.progress(view["id"]), rig.api.status()]
+    told: list[Any] = [
+        rig.api.upload(view["id"]),
+        rig.ended(view["id"]),
+        rig.api.progress(view["id"]),
+        rig.api.status(),
+    ]
     told += [rig.api.request("GET", "/metrics").body, rig.api.request("GET", "/api/v1/uploads").body]
     told.append((rig.directory / "server.log").read_text())
     told += [path.read_bytes() for path in rig.product.data_dir.glob("forebay.sqlite3*")]
