@@ -24,7 +24,7 @@ ForebayError
 ├── Unavailable 503 (carries Retry-After)
 │   ├── AdmissionRefused
 │   │   └── MemoryPressure · LimitReached · MemoryUnknown
-│   ├── StagingUnavailable (SyncFailed) · DatabaseUnavailable
+│   ├── StagingUnavailable (SyncFailed · RoomLost) · DatabaseUnavailable
 │   ├── DestinationUnavailable
 │   │   └── DestinationLoginLost · DestinationQuotaReached · DestinationRefused · DestinationMismatch
 │   └── ChunkFailed · PoolExhausted · ShuttingDown · VerificationPending
@@ -83,6 +83,7 @@ __all__ = [
     "PoolExhausted",
     "RangeNotSatisfiable",
     "RequestTimedOut",
+    "RoomLost",
     "ShuttingDown",
     "StagingUnavailable",
     "StateConflict",
@@ -352,6 +353,13 @@ class SyncFailed(StagingUnavailable):
     """The disk failed to keep bytes of this upload. They can't be trusted any more; send the file again."""
 
     code, title = "sync-failed", "Bytes lost by the disk"
+
+
+class RoomLost(StagingUnavailable):
+    """What had come of this, and was not acknowledged yet, was given up by the server. Send it again."""
+
+    code, title = "room-lost", "Given up before it was acknowledged"
+    default_retry_after_s = 1
 
 
 class DatabaseUnavailable(Unavailable):

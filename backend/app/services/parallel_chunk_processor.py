@@ -255,7 +255,6 @@ class ParallelChunkProcessor:
         live.row = replace(live.row, active_at_s=at)
         live.attempts.pop(chunk.number, None)
         live.failed_chunks.discard(chunk.number)
-        await self._staging.settled(live.row.id, extent)
         live.record(extent)
         self._throughput.chunks.add()
         self._throughput.bytes.add(extent.length)

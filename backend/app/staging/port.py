@@ -6,14 +6,14 @@ caller's duty); methods without `async` block and run in worker threads; errors 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from app.core.upload import Extent
 
-__all__ = ["Durability", "Linkable", "SpaceReport", "Staging", "StagingWriter"]
+__all__ = ["Durability", "Linkable", "Room", "SpaceReport", "Staging", "StagingWriter", "Windowed"]
 
 
 class SpaceReport(Protocol):
@@ -101,9 +101,6 @@ class Staging(Protocol):
             StagingUnavailable: the bytes can't be read.
         """
 
-    async def settled(self, upload_id: str, extent: Extent) -> None:
-        """Return when an extent just written may be acknowledged (at once for the spool)."""
-
     async def sync(self, upload_id: str) -> None:
         """Everything written, and the directory entry, survive a power cut when this returns.
 
@@ -130,3 +127,51 @@ class Linkable(Protocol):
 
     def path(self, upload_id: str) -> Path:
         """The file that holds the upload's bytes."""
+
+
+class Room(Protocol):
+    """Room for one extent, on loan to whoever receives it, or waits for its acknowledgement. Event loop only."""
+
+    def keep(self) -> None:
+        """The extent is whole: its bytes stay, also when this is released, until they are confirmed.
+
+        Raises:
+            RoomLost: they were given up meanwhile.
+        """
+
+    def release(self) -> None:
+        """Give back what was not kept; idempotent. No writer of the extent is open any more."""
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A staging that holds a bounded window of each upload, and loses what it holds with the process.
+
+    A writer needs room. The window begins at the first byte that is not confirmed; what is admitted anywhere in it has the
+    room for all that comes before it, so whoever waits for the next bytes in order never waits for those behind them.
+    Extents whose room nobody holds, and behind a gap, are given up when others need their room. Event loop only.
+    """
+
+    on_given_up: Callable[[str, int], None]
+    """Told of an upload that from this offset on nothing is held any more."""
+
+    @property
+    def window_bytes(self) -> int:
+        """How far an extent may end behind the first byte that is not confirmed."""
+
+    async def room(self, upload_id: str, offset: int, length: int) -> Room:
+        """Room for an extent, or for one that is kept; waits in turns. Cancelling it loses nothing.
+
+        Raises:
+            PoolExhausted: none in time.
+            StagingUnavailable: the upload has no place (any more).
+        """
+
+    def held_from(self, upload_id: str) -> int:
+        """The first byte that is not confirmed: what comes before it can't be read again."""
+
+    def confirm(self, upload_id: str, position: int) -> None:
+        """The destination has the bytes before `position`: give back the room of those kept extents that end there."""
+
+    def empty(self, upload_id: str, start: int = 0) -> None:
+        """Nothing counts any more that was written; the window begins at `start`. Writers and rooms of before are void."""

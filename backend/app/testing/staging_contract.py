@@ -10,9 +10,15 @@ import pytest
 
 from app.core.errors import StagingUnavailable
 from app.core.upload import KIB, Extent
-from app.staging.port import Durability, Linkable, Staging
+from app.staging.port import Durability, Linkable, Room, Staging, Windowed
 
-__all__ = ["StagingContract", "read", "write"]
+__all__ = ["StagingContract", "begin", "read", "write"]
+
+
+async def begin(staging: Staging, upload_id: str, size: int) -> Room | None:
+    """Make a place for an upload of ann's, and hold room for all of it where the adapter gives room by extents."""
+    await staging.reserve(upload_id, "ann", size)
+    return await staging.room(upload_id, 0, size) if isinstance(staging, Windowed) else None
 
 
 def write(staging: Staging, upload_id: str, offset: int, data: bytes) -> None:
@@ -42,14 +48,14 @@ class StagingContract:
     async def test_extents_written_in_any_order_are_read_back(self, staging: Staging) -> None:
         """Each extent's bytes are at its offset."""
         data = os.urandom(300 * KIB)
-        await staging.reserve("up", "ann", len(data))
+        await begin(staging, "up", len(data))
         for start in (200 * KIB, 0, 100 * KIB):
             write(staging, "up", start, data[start : start + 100 * KIB])
         assert read(staging, "up", 0, len(data)) == data
 
     async def test_a_writer_takes_views_one_after_the_other(self, staging: Staging) -> None:
         """The position follows what was written, from the offset the writer was opened at."""
-        await staging.reserve("up", "ann", 64)
+        await begin(staging, "up", 64)
         writer = staging.open_writer("up", 10)
         try:
             for view, position in ((b"abc", 13), (b"", 13), (b"defgh", 18)):
@@ -63,14 +69,14 @@ class StagingContract:
     async def test_uploads_do_not_see_each_other(self, staging: Staging) -> None:
         """The same offset of two uploads is two places."""
         for name in ("one", "two"):
-            await staging.reserve(name, "ann", 3)
+            await begin(staging, name, 3)
             write(staging, name, 0, name.encode())
         assert (read(staging, "one", 0, 3), read(staging, "two", 0, 3)) == (b"one", b"two")
 
     async def test_writers_of_different_extents_work_at_once(self, staging: Staging) -> None:
         """Parallel chunks of one upload land where they belong."""
         data = os.urandom(8 * 64 * KIB)
-        await staging.reserve("up", "ann", len(data))
+        await begin(staging, "up", len(data))
         lanes = (range(start, start + 64 * KIB) for start in range(0, len(data), 64 * KIB))
         await asyncio.gather(
             *(asyncio.to_thread(write, staging, "up", lane.start, data[lane.start : lane.stop]) for lane in lanes)
@@ -87,7 +93,7 @@ class StagingContract:
 
     async def test_a_closed_writer_refuses(self, staging: Staging) -> None:
         """Nothing is written through a writer that was given back; closing twice is harmless."""
-        await staging.reserve("up", "ann", 10)
+        await begin(staging, "up", 10)
         writer = staging.open_writer("up", 0)
         writer.close()
         writer.close()
@@ -96,7 +102,7 @@ class StagingContract:
 
     async def test_discard_removes_everything(self, staging: Staging) -> None:
         """Afterwards the id is unknown, and discarding again is no error."""
-        await staging.reserve("up", "ann", 10)
+        await begin(staging, "up", 10)
         write(staging, "up", 0, b"0123456789")
         await staging.discard("up")
         await staging.discard("up")
@@ -109,10 +115,10 @@ class StagingContract:
 
     async def test_discard_under_a_writer_hurts_nobody_else(self, staging: Staging) -> None:
         """A cancelled upload's last burst writes nowhere, not into the next upload."""
-        await staging.reserve("old", "ann", 4)
+        await begin(staging, "old", 4)
         writer = staging.open_writer("old", 0)
         await staging.discard("old")
-        await staging.reserve("new", "ann", 4)
+        await begin(staging, "new", 4)
         write(staging, "new", 0, b"good")
         try:
             writer.write(memoryview(b"evil"))
@@ -124,7 +130,7 @@ class StagingContract:
 
     async def test_released_room_keeps_what_was_written(self, staging: Staging) -> None:
         """An idle upload gives up only room in which nothing is, and goes on after regaining it."""
-        await staging.reserve("up", "ann", 400 * KIB)
+        await begin(staging, "up", 400 * KIB)
         data = os.urandom(100 * KIB)
         write(staging, "up", 100 * KIB, data)
         await staging.release_room("up")
@@ -134,15 +140,9 @@ class StagingContract:
         write(staging, "up", 0, data)
         assert read(staging, "up", 0, 2 * len(data)) == data + data
 
-    async def test_settled_returns_for_a_written_extent(self, staging: Staging) -> None:
-        """What was written and finished can be acknowledged."""
-        await staging.reserve("up", "ann", 5)
-        write(staging, "up", 0, b"hello")
-        await staging.settled("up", Extent(0, 5, 0))
-
     async def test_dropping_the_cache_loses_nothing(self, staging: Staging) -> None:
         """It is a hint: the bytes are read back from wherever they are."""
-        await staging.reserve("up", "ann", 64 * KIB)
+        await begin(staging, "up", 64 * KIB)
         data = os.urandom(64 * KIB)
         write(staging, "up", 0, data)
         staging.drop_cache("up", 0, len(data))
@@ -158,7 +158,7 @@ class StagingContract:
         """Where the adapter offers a path, the upload's bytes are there once synced."""
         if not isinstance(staging, Linkable):
             pytest.skip("this adapter keeps no files")
-        await staging.reserve("up", "ann", 5)
+        await begin(staging, "up", 5)
         write(staging, "up", 0, b"hello")
         await staging.sync("up")
         assert staging.path("up").read_bytes() == b"hello"

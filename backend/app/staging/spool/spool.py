@@ -148,9 +148,6 @@ class SpoolStaging:
                 done += count
         return done
 
-    async def settled(self, upload_id: str, extent: Extent) -> None:
-        """Return at once: what is written here is kept."""
-
     async def sync(self, upload_id: str) -> None:
         """Make everything written, and the name, durable."""
         await run_to_end(self._slow, self._sync, upload_id)
