@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.services.destination_gate import _LOOK_AGAIN_S
 from app.testing.drive_emulator import Kind
 from app.testing.drive_emulator.faults import (
     CommitLess,
@@ -106,6 +107,7 @@ FAULTS: dict[str, list[Rule]] = {
 }
 
 
+@pytest.mark.usefixtures("looked_at_often")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_drive_answers_exactly_one_whole_file_is_there(rig: Rig, content: bytes, fault: str) -> None:
     """FAULTS.md rows 22 to 25."""
@@ -151,13 +153,9 @@ def test_cancelling_while_drive_is_at_work_leaves_nothing_there(rig: Rig, conten
     assert not [file for file in rig.drive.files.values() if file.sha256]
 
 
-def test_a_lost_login_parks_and_a_new_one_goes_on_without_a_restart(
-    rig: Rig, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_lost_login_parks_and_a_new_one_goes_on_without_a_restart(rig: Rig, content: bytes) -> None:
     """It says what to do; new bytes are still received meanwhile."""
-    monkeypatch.setattr(
-        "app.services.destination_gate._LOOK_AGAIN_S", {}
-    )  # how soon is no matter here; the breaker's own pauses are shorter
     rig.run()
     rig.drive.revoke_tokens()
     view = rig.begin(content)
@@ -171,20 +169,39 @@ def test_a_lost_login_parks_and_a_new_one_goes_on_without_a_restart(
     rig.assert_stored(content, rig.ended(view["id"]))
 
 
-@pytest.mark.parametrize(("limit", "code"), [("storage", "destination-full"), ("daily", "destination-unavailable")])
-def test_a_full_or_exhausted_drive_parks_until_there_is_room(
-    rig: Rig, content: bytes, limit: str, code: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is lost, and it goes on by itself."""
-    monkeypatch.setattr("app.services.destination_gate._LOOK_AGAIN_S", {})
-    set_limit = rig.drive.set_storage_quota if limit == "storage" else rig.drive.set_daily_limit
-    set_limit(MIB)
+@pytest.fixture
+def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destination that is left alone is tried again soon."""
+    monkeypatch.setattr("app.services.destination_gate._LOOK_AGAIN_S", dict.fromkeys(_LOOK_AGAIN_S, 0.1))
+    monkeypatch.setattr("app.services.limits.breaker._LONGEST_PAUSE_S", 0.2)
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_a_full_drive_parks_until_there_is_room(rig: Rig, content: bytes) -> None:
+    """Nothing is lost, and it goes on by itself; the status tells meanwhile."""
+    rig.drive.set_storage_quota(MIB)
     rig.run()
     view = rig.begin(content)
     rig.api.put_all(view, content)
-    rig.problem(view["id"], code)
-    set_limit(None)
+    rig.problem(view["id"], "destination-full")
+    assert rig.api.status()["destinations"]["default"]["reason"] == "destination-full"
+    rig.drive.set_storage_quota(None)
     rig.assert_stored(content, rig.ended(view["id"]))
+
+
+@pytest.mark.usefixtures("looked_at_often")
+def test_an_exhausted_day_parks_until_the_next(rig: Rig, content: bytes) -> None:
+    """Drive's own words for it may mean less at first; when it keeps saying so, it is believed."""
+    rig.run()
+    rig.upload(b"first", name="first.bin")
+    rig.drive.set_daily_limit(1)
+    view = rig.begin(content)
+    rig.api.put_all(view, content)
+    rig.problem(view["id"], "destination-quota")
+    rig.drive.a_new_day()
+    rig.drive.set_daily_limit(None)
+    assert rig.ended(view["id"])["state"] == "completed"
+    assert rig.drive.content(rig.drive.named("report.bin")[0].id) == content
 
 
 def test_many_at_once_into_one_new_folder(rig: Rig) -> None:
