@@ -27,7 +27,7 @@ _PAGE: Final = (
 
 
 class Loopback:
-    """`with Loopback(port) as listener: consent = Consent(…, listener.redirect_uri); listener.code(consent, …)`."""
+    """`with Loopback(port) as listener`: make a `Consent` with its `redirect_uri`, `expect` it, open a browser, `wait`."""
 
     def __init__(self, port: int) -> None:
         try:
@@ -36,34 +36,36 @@ class Loopback:
             raise ConsentError(
                 f"port {port} can't be listened on ({exc.strerror}): choose another with --port"
             ) from exc
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="loopback", daemon=True)
         self.redirect_uri = f"http://{HOST}:{self._server.server_address[1]}/"
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._server.shutdown()
+        self._thread.join()
         self._server.server_close()
 
-    def code(self, consent: Consent, timeout_s: float) -> str:
-        """Wait for the browser; what is not the consent waited for is told so and ignored.
+    def expect(self, consent: Consent) -> None:
+        """From now on, requests that bring this consent are taken."""
+        self._server.consent = consent
+
+    def wait(self, timeout_s: float) -> str:
+        """The code that the browser brings; what is not the consent expected is told so and ignored.
 
         Raises:
             ConsentError: there is no consent, or nothing has come in time.
         """
-        self._server.consent = consent
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-        thread.start()
         try:
             outcome = self._server.outcome.get(timeout=timeout_s)
         except queue.Empty:
             raise ConsentError(
                 f"no browser has come back in {timeout_s / 60:.0f} minutes; on a machine without one: --no-browser"
             ) from None
-        finally:
-            self._server.shutdown()
-            thread.join()
         if isinstance(outcome, ConsentError):
             raise outcome
         return outcome

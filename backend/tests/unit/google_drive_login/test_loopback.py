@@ -25,9 +25,10 @@ def _meet(google: GoogleDriveOptions, browse: Callable[[str, str], None], timeou
         consent = Consent(google, CLIENT, SCOPE_OWN, listener.redirect_uri)
         assert parse_qs(urlsplit(consent.address).query)["redirect_uri"] == [listener.redirect_uri]
         state = parse_qs(urlsplit(consent.address).query)["state"][0]
+        listener.expect(consent)
         browsing = browser.submit(browse, listener.redirect_uri, state)
         try:
-            return listener.code(consent, timeout_s)
+            return listener.wait(timeout_s)
         finally:
             browsing.result()
 
@@ -98,7 +99,7 @@ def test_a_browser_that_never_comes_back_is_not_waited_for_for_ever(google: Goog
     with pytest.raises(ConsentError, match="--no-browser"):
         _meet(google, lambda _address, _state: None, timeout_s=0.2)
     assert time.monotonic() - began < 2
-    assert not [thread for thread in threading.enumerate() if "serve_forever" in thread.name]
+    assert not [thread for thread in threading.enumerate() if thread.name == "loopback"]
 
 
 def test_a_taken_port_is_said() -> None:
