@@ -1,4 +1,4 @@
-"""The operator's command line: `forebay-server serve | token | config | doctor`.
+"""The operator's command line: `forebay-server serve | token | drive | config | doctor`.
 
 Laws: what goes wrong and was foreseen is one line on standard error and exit code 2, never a traceback; a token's secret
 is printed once, by the command that made it; heavy modules are imported by the command that needs them, so that
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from app.cli_drive import drive_app
 from app.core.errors import ForebayError
 from app.core.identity import TokenRecord
 from app.core.settings import Settings, SettingsError, load_settings, setting_names, unknown_names
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 token_app = typer.Typer(help="Bearer tokens: who may upload.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(token_app, name="token")
+app.add_typer(drive_app, name="drive")
 
 
 class _Refused(Exception):
