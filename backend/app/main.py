@@ -46,18 +46,20 @@ from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.events import EventHub
 from app.services.housekeeping import Ages, Housekeeping
 from app.services.identity import Identity, is_loopback
-from app.services.limits.sizing import pool_slabs
+from app.services.limits.sizing import pool_slabs, staging_memory
 from app.services.memory_monitor import MemoryMonitor
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
 from app.services.progress import Throughput
 from app.services.recovery import Recovery
+from app.services.relay import Relay
 from app.services.sending import Sender
 from app.services.service_clock import ServiceClock
 from app.services.small_files import SmallFiles
 from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import UploadLimits, Uploads
+from app.staging.memory import MemoryStaging
 from app.staging.spool import SpoolStaging
 
 __all__ = ["Server", "create_app", "serve"]
@@ -86,7 +88,7 @@ class Server:
     memory: MemoryMonitor
     pool: ChunkBufferPool
     repository: Repository
-    staging: SpoolStaging
+    staging: SpoolStaging | MemoryStaging
     destinations: dict[str, Destination]
     slots: UploadConcurrencyManager
     hub: EventHub
@@ -221,6 +223,28 @@ def _destinations(settings: Settings, repository: Repository) -> dict[str, Desti
         raise SettingsError(f"FOREBAY_DESTINATION or FOREBAY_DESTINATIONS: {exc}") from exc
 
 
+def _staging(settings: Settings) -> SpoolStaging | MemoryStaging:
+    if settings.staging == "memory":
+        memory = staging_memory(
+            memory_limit_bytes=_memory_limit(),
+            max_memory_percent=settings.max_memory_percent,
+            uploads=settings.upload_limit,
+            chunks=settings.max_concurrent_chunks if settings.mode is Mode.PARALLEL else 1,
+            staging_bytes=settings.memory_staging_mb * MIB if settings.memory_staging_mb is not None else None,
+        )
+        return MemoryStaging(
+            memory.slab_bytes,
+            memory.slabs,
+            window_slabs=memory.window_slabs,
+            timeout_s=settings.pool_timeout_s,
+        )
+    return SpoolStaging(
+        settings.spool_dir,
+        min_free_bytes=settings.min_free_mb * MIB,
+        user_quota_bytes=settings.user_quota_mb * MIB if settings.user_quota_mb is not None else None,
+    )
+
+
 def build(settings: Settings) -> Server:
     """Describe a server; nothing is opened, allocated or started.
 
@@ -245,11 +269,7 @@ def build(settings: Settings) -> Server:
         timeout_s=settings.pool_timeout_s,
     )
     repository = Repository(settings.secret_database_url(), on_commit=metrics.committed)
-    staging = SpoolStaging(
-        settings.spool_dir,
-        min_free_bytes=settings.min_free_mb * MIB,
-        user_quota_bytes=settings.user_quota_mb * MIB if settings.user_quota_mb is not None else None,
-    )
+    staging = _staging(settings)
     destinations = _destinations(settings, repository)
     slots = UploadConcurrencyManager(
         max_uploads=settings.upload_limit,
@@ -262,11 +282,6 @@ def build(settings: Settings) -> Server:
     hub, throughput, clock = EventHub(), Throughput(), ServiceClock(repository)
     transfer_threads = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer", initializer=_step_back)
     reader = PrefixReader(staging, pool, transfer_threads)
-    sender = Sender(
-        reader=reader,
-        repository=repository,
-        closed_bytes=None if settings.mode is Mode.PARALLEL else settings.chunk_bytes,
-    )
     uploads = Uploads(
         limits=UploadLimits(
             mode=settings.mode,
@@ -276,6 +291,7 @@ def build(settings: Settings) -> Server:
             max_file_bytes=settings.max_file_bytes,
             expiry_s=settings.expiry_s,
             max_pending_per_user=settings.max_pending_per_user,
+            window_bytes=staging.window_bytes if isinstance(staging, MemoryStaging) else None,
         ),
         staging=staging,
         destinations=destinations,
@@ -286,10 +302,29 @@ def build(settings: Settings) -> Server:
         clock=clock,
         metrics=metrics,
     )
+    relay = uploads.relay = (
+        Relay(
+            staging=staging,
+            repository=repository,
+            throughput=throughput,
+            clock=clock,
+            attempts=settings.chunk_attempts,
+            metrics=metrics,
+            find=uploads.under_way,
+            on_recorded=uploads.recorded,
+        )
+        if isinstance(staging, MemoryStaging)
+        else None
+    )
     transfers = TransferEngine(
         staging=staging,
         reader=reader,
-        sender=sender,
+        sender=Sender(
+            reader=reader,
+            repository=repository,
+            closed_bytes=None if settings.mode is Mode.PARALLEL else settings.chunk_bytes,
+            relay=relay,
+        ),
         destinations=destinations,
         repository=repository,
         permits=settings.max_transfers,
@@ -324,6 +359,7 @@ def build(settings: Settings) -> Server:
             on_recorded=uploads.recorded,
             on_untrusted=uploads.fail,
             metrics=metrics,
+            relay=relay,
         ),
         small_files=SmallFiles(
             uploads=uploads,
@@ -333,6 +369,7 @@ def build(settings: Settings) -> Server:
             throughput=throughput,
             metrics=metrics,
             attempts=settings.chunk_attempts,
+            relay=relay,
         ),
         identity=Identity(repository, settings.auth),
         hub=hub,
@@ -376,7 +413,12 @@ def _watch(server: Server) -> None:
     metrics.watch_pool(lambda: server.pool.stats)
     metrics.watch_slots(lambda: server.slots.stats)
     metrics.watch_memory(lambda: server.memory.latest)
-    metrics.watch_room(lambda: server.housekeeping.room)
+    staging = server.staging
+    metrics.watch_room(
+        (lambda: staging.latest) if isinstance(staging, MemoryStaging) else lambda: server.housekeeping.room
+    )
+    if isinstance(staging, MemoryStaging):
+        metrics.watch("staging_waiting", "Chunks that wait for room in memory.", lambda: staging.latest.waiting)
     metrics.watch(
         "loop_lag_max_seconds", "Longest delay of the event loop in the last minute.", lambda: server.lag.max_s
     )

@@ -168,7 +168,7 @@ def upload_view(context: Context, live: LiveUpload) -> UploadView:
         mode=limits.mode,
         chunk_size=row.chunk_size,
         chunk_count=row.grid.count,
-        max_concurrent_chunks=limits.lanes if limits.mode is Mode.PARALLEL else 1,
+        max_concurrent_chunks=limits.lanes_of(row.chunk_size),
         chunk_url=f"/api/v1/uploads/{row.id}/chunks/{{n}}",
         completion=row.completion,
         destination=row.destination,

@@ -180,8 +180,19 @@ class Settings(BaseSettings):
     worker_threads: int = _engine(
         Group.BUFFERS, "WORKER_THREADS", 4, "Threads that move bodies from sockets to staging.", ge=1, le=64
     )
-    staging: Literal["spool"] = _engine(
-        Group.STAGING, "STAGING", "spool", "Where bytes wait for the destination: spool (a directory)."
+    staging: Literal["spool", "memory"] = _engine(
+        Group.STAGING,
+        "STAGING",
+        "spool",
+        "Where bytes wait for the destination: spool (a directory) or memory (no disk; a chunk is acknowledged when the destination has it).",
+    )
+    memory_staging_mb: int | None = _engine(
+        Group.STAGING,
+        "MEMORY_STAGING_MB",
+        None,
+        "Size of staging in memory, in MiB, shared equally by active uploads; when unset at most a quarter of the memory there is and 1280 MiB, times MAX_MEMORY_PERCENT, less where uploads times chunks are below 160.",
+        ge=2,
+        le=1_048_576,
     )
     max_transfers: int | None = _engine(
         Group.STAGING,
@@ -195,7 +206,7 @@ class Settings(BaseSettings):
         Group.STAGING,
         "DURABILITY",
         "process",
-        "What an acknowledged chunk survives: process (kill -9; power loss may ask for it again) or power (synced first).",
+        "What an acknowledged chunk survives: process (kill -9; power loss may ask for it again) or power (synced first). With memory as staging it says nothing: what is acknowledged is at the destination, and a restart asks for everything again.",
     )
     chunk_attempts: int = _engine(
         Group.STAGING, "CHUNK_ATTEMPTS", 3, "Attempts to store a chunk's bytes before it fails.", ge=1, le=10
@@ -398,6 +409,13 @@ class Settings(BaseSettings):
             msg = (
                 f"PARALLEL_UPLOAD_MAX_UPLOADS_PER_USER={per_user}: must be at most "
                 f"PARALLEL_UPLOAD_MAX_CONCURRENT_UPLOADS={uploads}"
+            )
+            raise ValueError(msg)
+        memory_mb = self.memory_staging_mb
+        if self.staging == "memory" and memory_mb is not None and memory_mb < self.upload_limit:
+            msg = (
+                f"PARALLEL_UPLOAD_MEMORY_STAGING_MB={memory_mb}: must be at least 1 MiB for each of the "
+                f"{self.upload_limit} active uploads"
             )
             raise ValueError(msg)
         return self

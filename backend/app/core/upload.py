@@ -220,6 +220,11 @@ class Upload:
         """Whether nothing more will happen to it."""
         return self.state in TERMINAL_STATES
 
+    @property
+    def came_in_one_request(self) -> bool:
+        """Whether it was created together with its bytes, so that nobody sends some of them again to this upload."""
+        return self.request_fingerprint is not None and ":" in self.request_fingerprint
+
     def become(self, state: UploadState, **changes: object) -> Upload:
         """A copy in another state.
 

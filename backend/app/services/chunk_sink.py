@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import crc32c
 
-from app.core.errors import ChunkFailed, DigestMismatch, StagingUnavailable, SyncFailed
+from app.core.errors import ChunkFailed, DigestMismatch, RoomLost, StagingUnavailable, SyncFailed
 from app.core.upload import KIB, Chunk, Extent
 from app.protocols.digest import DeclaredDigest
 from app.staging.port import Durability, Staging, StagingWriter
@@ -106,8 +106,8 @@ class StagingSink(ChecksumSink):
                 if self._writer is None:
                     self._writer = self._staging.open_writer(self._upload_id, self._chunk.offset)
                 self._writer.write(view)
-            except SyncFailed:
-                raise  # the disk lost bytes of this upload: trying again would hide it
+            except (RoomLost, SyncFailed):
+                raise  # what came before is gone: trying again would hide it
             except StagingUnavailable as exc:
                 if attempt == self._attempts:
                     raise ChunkFailed(self._chunk.number, attempt) from exc

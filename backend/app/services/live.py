@@ -5,6 +5,8 @@ Laws:
 - `row` changes after the database has it, never before. State changes that end an upload happen under `lock`, so that a
   cancel and a completion see each other.
 - `extents` mirrors what the database has; a recorded extent is never written again, only forgotten.
+- `readable` is what the transfer may read: the same, but where staging relays (`app.services.relay`). There it is ahead
+  of what is recorded by what has arrived and is not at the destination; no client is told of that.
 - Whoever changes something that others wait for calls `changed`.
 """
 
@@ -37,6 +39,7 @@ class Receiver:
 
     interruption: Interruption = field(default_factory=Interruption)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    received: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,24 @@ class TransferProblem:
 class LiveUpload:
     """See the laws above."""
 
-    def __init__(self, row: Upload, extents: list[Extent] | None = None, *, from_earlier_life: bool = False) -> None:
-        """Take up an upload with what is recorded of it."""
+    def __init__(
+        self,
+        row: Upload,
+        extents: list[Extent] | None = None,
+        *,
+        from_earlier_life: bool = False,
+        relayed: bool = False,
+    ) -> None:
+        """Take up an upload with what is recorded of it; `relayed`: chunks are acknowledged when they have arrived."""
         self._row = row
+        self.relayed = relayed
         self.on_transition: Callable[[UploadState, UploadState], None] = lambda _before, _after: None
         self.from_earlier_life = from_earlier_life
         self.lock = asyncio.Lock()
         self.extents: dict[int, Extent] = {}
         self.recorded = RangeSet()
+        self.readable: dict[int, Extent] = {} if relayed else self.extents
+        self._readable_bytes = RangeSet() if relayed else self.recorded
         self._completed_chunks: int | None = None
         self.receivers: dict[int, Receiver] = {}
         self.attempts: dict[int, int] = {}
@@ -67,6 +80,7 @@ class LiveUpload:
         self.room_released = False
         self._doubts = 0  # writes to the database that failed and may have been committed all the same
         self._doubts_settled = 0
+        self._forgotten = 0  # how often something was forgotten
         self.verified = asyncio.Event()
         self.verified.set()
         self.ended = asyncio.Event()
@@ -75,6 +89,7 @@ class LiveUpload:
         self.digest = PrefixDigest()
         self.abilities = Abilities()  # of its destination
         self.session: TransferSession | None = None
+        self.former_session: TransferSession | None = None  # to be aborted before the next one begins
         self.plan: SendPlan | None = None
         self.sent = 0  # how far a request that is under way has come; not confirmed
         self.fruitless = 0
@@ -105,6 +120,17 @@ class LiveUpload:
         self.extents[extent.offset] = extent
         self.recorded.add(extent.offset, extent.end)
         self._completed_chunks = None
+        if self.relayed:
+            self._arrive(extent)
+
+    def _arrive(self, extent: Extent) -> None:
+        self.readable[extent.offset] = extent
+        self._readable_bytes.add(extent.offset, extent.end)
+
+    def arrive(self, extent: Extent) -> None:
+        """Its bytes are in staging, whole; they are acknowledged later."""
+        self._arrive(extent)
+        self.changed()
 
     def record(self, extent: Extent) -> None:
         """The database has it: so have we."""
@@ -125,8 +151,11 @@ class LiveUpload:
     async def settle_doubts(self, ask: Callable[[str], Awaitable[list[Extent]]]) -> None:
         """Take over what the database has; a doubt that comes up meanwhile stays one. Raises what `ask` raises."""
         while self.extents_in_doubt:
-            seen = self._doubts
-            for extent in await ask(self.row.id):
+            seen, forgotten = self._doubts, self._forgotten
+            extents = await ask(self.row.id)
+            if forgotten != self._forgotten:
+                continue  # what we were told may be older than that
+            for extent in extents:
                 self._note(extent)
             self._doubts_settled = max(self._doubts_settled, seen)
 
@@ -135,12 +164,46 @@ class LiveUpload:
         del self.extents[extent.offset]
         self.recorded.remove(extent.offset, extent.end)
         self._completed_chunks = None
+        self._forgotten += 1
         self.changed()
 
-    def extents_between(self, start: int, end: int) -> list[Extent]:
-        """Recorded extents that have bytes of `[start, end)`, in order."""
-        found = [extent for extent in self.extents.values() if extent.offset < end and extent.end > start]
+    def forget_from(self, offset: int) -> None:
+        """What has arrived from there on, and is not acknowledged, is in staging no more."""
+        for extent in [extent for extent in self.readable.values() if extent.offset >= offset]:
+            if extent.offset not in self.extents:
+                del self.readable[extent.offset]
+                self._readable_bytes.remove(extent.offset, extent.end)
+        self.changed()
+
+    def leave_behind(self, position: int) -> None:
+        """What is recorded before `position` is at the destination, and in staging no more."""
+        if any(extent.end <= position for extent in self.readable.values()):
+            self.readable = {offset: extent for offset, extent in self.readable.items() if extent.end > position}
+
+    def forget_all(self) -> None:
+        """Everything is asked for again; the transfer begins anew."""
+        for extents in (self.extents, self.readable):
+            extents.clear()
+        for ranges in (self.recorded, self._readable_bytes):
+            ranges.remove(0, self.row.size)
+        self._completed_chunks = None
+        self._forgotten += 1
+        self.digest = PrefixDigest()
+        self.changed()
+
+    def readable_between(self, start: int, end: int) -> list[Extent]:
+        """Extents in staging that have bytes of `[start, end)`, in order."""
+        found = [extent for extent in self.readable.values() if extent.offset < end and extent.end > start]
         return sorted(found, key=lambda extent: extent.offset)
+
+    @property
+    def readable_prefix(self) -> int:
+        """How many bytes from the first the transfer could have read."""
+        return self._readable_bytes.prefix
+
+    def has_arrived(self, chunk: Chunk) -> bool:
+        """Whether the chunk is in staging, or was, whole; acknowledged or not."""
+        return self._readable_bytes.covers(chunk.offset, chunk.end)
 
     @property
     def forwarded(self) -> int:
@@ -153,11 +216,13 @@ class LiveUpload:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether something is there that its session has not been sent."""
+        """Whether something is there that its session has not been sent, or whose arrival is not recorded."""
+        if self.relayed and self.readable_prefix > self.recorded.prefix:
+            return True
         if self.session is None or self.plan is None:
             return False
         committed = self.session.committed
-        return self.plan.until(committed, self.recorded.prefix) > committed
+        return self.plan.until(committed, self.readable_prefix) > committed
 
     @property
     def all_recorded(self) -> bool:
@@ -192,11 +257,11 @@ class LiveUpload:
             return None
         return self.recorded.prefix // self.row.chunk_size
 
-    def recorded_crc32c(self, chunk: Chunk) -> int:
-        """CRC32C of a recorded chunk, from its extents (native chunks are recorded whole, so extents end on borders)."""
+    def crc32c_of(self, chunk: Chunk) -> int:
+        """CRC32C of a chunk that has arrived, from its extents (native chunks arrive whole, so extents end on borders)."""
         position, crc = chunk.offset, 0
         while position < chunk.end:
-            extent = self.extents[position]
+            extent = self.extents.get(position) or self.readable[position]
             crc = crc32c_combine(crc, extent.crc32c, extent.length)
             position = extent.end
         return crc

@@ -1,11 +1,11 @@
 """From a request's body to a recorded chunk: in any order, many at once, or one after the other.
 
 Laws:
-- A chunk is acknowledged (``receive`` returns) only when the database has its extent; in sequential mode, only when the
-  destination's side has it too.
+- A chunk is acknowledged (``receive`` returns) only when the database has its extent; in sequential mode, and where
+  staging relays (`Relay`), only when the destination's side has it too.
 - One connection per chunk: a newer one ends the older one and starts when the older's last burst has ended.
 - A recorded chunk is never written again; a repeat is checksummed and discarded.
-- Nothing of the body is read before length, state, order and slot are settled.
+- Nothing of the body is read before length, state, order, slot and room are settled.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from app.core.errors import (
     ModeChanged,
     OutOfSpace,
     PoolExhausted,
+    RoomLost,
     StagingUnavailable,
     StateConflict,
     Superseded,
@@ -44,8 +45,9 @@ from app.services.chunk_sink import ChecksumSink, StagingSink
 from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
 from app.services.progress import Throughput
+from app.services.relay import Relay
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
-from app.staging.port import Durability, Staging
+from app.staging.port import Durability, Room, Staging
 
 __all__ = ["ParallelChunkProcessor", "bring"]
 
@@ -88,6 +90,7 @@ class ParallelChunkProcessor:
         on_recorded: Callable[[LiveUpload], Awaitable[None]],
         on_untrusted: Callable[[LiveUpload, SyncFailed], Coroutine[Any, Any, None]],
         metrics: Metrics,
+        relay: Relay | None = None,
     ) -> None:
         """Keep what it works with.
 
@@ -103,6 +106,7 @@ class ParallelChunkProcessor:
             on_recorded: told after each recorded or repeated chunk.
             on_untrusted: told when the disk has lost bytes of the upload.
             metrics: counts outcomes.
+            relay: where staging gives room by windows and keeps nothing for long.
         """
         self._staging = staging
         self._repository = repository
@@ -115,15 +119,17 @@ class ParallelChunkProcessor:
         self._on_recorded = on_recorded
         self._on_untrusted = on_untrusted
         self._metrics = metrics
+        self._relay = relay
 
     async def receive(self, live: LiveUpload, number: int, body: RequestBody, declared: DeclaredDigest) -> int:
         """Take chunk `number`; returns its CRC32C when it may be acknowledged.
 
         Raises:
             ChunkOutOfRange, ChunkShort, ChunkTooLong, StateConflict, ChunkOutOfOrder, ModeChanged: before any byte is read.
-            LimitReached: no slot in time.
+            LimitReached, PoolExhausted: no slot, or no room, in time.
             Superseded, ChunkConflict, DigestMismatch, ClientGone, RequestTimedOut: while it came; nothing is recorded.
             ChunkFailed, OutOfSpace, StagingUnavailable, DatabaseUnavailable: it could not be stored.
+            DestinationUnavailable: it could not be brought there, where it has to be before it is acknowledged.
         """
         chunk = live.row.grid.chunk(number)
         self._check_length(chunk, body)
@@ -139,16 +145,37 @@ class ParallelChunkProcessor:
                     await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
                 if live.room_released:
                     await self._regain_room(live)
+                room = await self._room(held, live, chunk)
             try:
-                crc = await self._receive(live, chunk, body, declared)
+                crc = await self._receive(live, chunk, body, declared, room)
             except SyncFailed as exc:
                 await unbroken(self._on_untrusted(live, exc))
                 raise
+            if self._relay is not None and not live.is_recorded(chunk):
+                await self._on_recorded(live)  # lets the transfer have it
+                async with abandoned_when_gone(body):
+                    await self._acknowledged(self._relay, live, chunk)
         await self._on_recorded(live)
         if self._mode is Mode.SEQUENTIAL:
             async with abandoned_when_gone(body):
                 await self._forwarded(live, chunk, chunk.end)
         return crc
+
+    async def _room(self, held: AsyncExitStack, live: LiveUpload, chunk: Chunk) -> Room | None:
+        """Where staging relays: room for the chunk; where its bytes came before, it is first acknowledged: see `Relay`."""
+        if self._relay is None or live.is_recorded(chunk):
+            return None
+        room = await held.enter_async_context(self._relay.room(live.row, chunk))
+        if live.has_arrived(chunk):
+            await self._acknowledged(self._relay, live, chunk)
+        return room
+
+    async def _acknowledged(self, relay: Relay, live: LiveUpload, chunk: Chunk) -> None:
+        try:
+            await relay.acknowledged(live, chunk)
+        except ForebayError as exc:
+            self._count_failure(live, chunk, exc)
+            raise
 
     async def _regain_room(self, live: LiveUpload) -> None:
         async with live.lock:  # room that is just being released is regained afterwards
@@ -183,7 +210,9 @@ class ParallelChunkProcessor:
             next_chunk=expected,
         )
 
-    async def _receive(self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest) -> int:
+    async def _receive(
+        self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest, room: Room | None
+    ) -> int:
         while (older := live.receivers.get(chunk.number)) is not None or live.extents_in_doubt:
             if older is not None:
                 older.interruption.interrupt(Superseded())
@@ -193,20 +222,25 @@ class ParallelChunkProcessor:
         # Things may have changed while we waited; from here to the registration nothing does.
         self._check_state(live, chunk)
         self._check_order(live, chunk)
-        receiver = Receiver()
-        live.receivers[chunk.number] = receiver
-        repeat = live.is_recorded(chunk)
+        repeat = live.has_arrived(chunk)
+        if self._relay is not None and room is None and not repeat:
+            raise RoomLost  # it was recorded when we looked
         sink = ChecksumSink(chunk, declared) if repeat else self._staging_sink(live, chunk, declared)
+        receiver = Receiver(received=lambda: sink.received)
+        live.receivers[chunk.number] = receiver
         self._throughput.in_flight += 1
         self._count_attempt(live, chunk)
         try:
-            urgent = chunk.offset <= live.recorded.prefix and (len(live.recorded) > 1 or len(live.receivers) > 1)
+            urgent = chunk.offset <= live.readable_prefix and (len(live.recorded) > 1 or len(live.receivers) > 1)
             extent = await bring(chunk, body, sink, receiver, live.row.owner, urgent=urgent)
             if repeat:
                 self._compare(live, chunk, extent)
+                self._metrics.chunk("repeated")
+            elif self._relay is not None and room is not None:
+                self._relay.arrived(live, room, extent)
             else:
                 await unbroken(self._record(live, chunk, extent))
-            self._metrics.chunk("repeated" if repeat else "stored")
+                self._metrics.chunk("stored")
         except ForebayError as exc:
             self._count_failure(live, chunk, exc)
             raise
@@ -236,9 +270,9 @@ class ParallelChunkProcessor:
 
     @staticmethod
     def _compare(live: LiveUpload, chunk: Chunk, extent: Extent) -> None:
-        if not live.is_recorded(chunk):
+        if not live.has_arrived(chunk):
             raise StateConflict("What was recorded of this chunk was lost meanwhile. Send it again.")
-        if live.recorded_crc32c(chunk) != extent.crc32c:
+        if live.crc32c_of(chunk) != extent.crc32c:
             raise ChunkConflict(chunk=chunk.number)
 
     async def _record(self, live: LiveUpload, chunk: Chunk, extent: Extent) -> None:

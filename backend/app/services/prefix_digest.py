@@ -43,13 +43,14 @@ class ExtentDigest:
 class PrefixDigest:
     """How far, and what."""
 
-    __slots__ = ("_sha256", "crc32c", "position")
+    __slots__ = ("_known", "_sha256", "crc32c", "position")
 
     def __init__(self) -> None:
         """Nothing yet."""
         self.position = 0
         self.crc32c = 0
         self._sha256 = hashlib.sha256()
+        self._known: str | None = None
 
     def begin(self, extent: Extent) -> ExtentDigest:
         """Go on over the extent that starts at `position`."""
@@ -72,6 +73,13 @@ class PrefixDigest:
         digest.position = extent.end
         return digest
 
+    @classmethod
+    def known(cls, size: int, sha256: str, crc32c: int) -> PrefixDigest:
+        """That of a whole file, as it was written down; `sha256` in lower-case hex."""
+        digest = cls()
+        digest._known, digest.crc32c, digest.position = sha256, crc32c, size
+        return digest
+
     def hexdigest(self) -> str:
         """Lower-case hex of what was accepted."""
-        return self._sha256.hexdigest()
+        return self._sha256.hexdigest() if self._known is None else self._known

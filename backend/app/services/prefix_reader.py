@@ -78,15 +78,15 @@ class PrefixReader:
             PoolExhausted: no slab became free.
         """
         passed = min(live.digest.position, send_until)
-        for extent in live.extents_between(send_from, passed):
+        for extent in live.readable_between(send_from, passed):
             again = self._extent(live, ExtentDigest(extent, None), send_from, passed)
             async with aclosing(again):
                 async for view in again:
                     yield view
         while live.digest.position < send_until:
-            next_one = live.extents.get(live.digest.position)
+            next_one = live.readable.get(live.digest.position)
             if next_one is None:
-                if live.all_recorded or not await self._grows(live, stall_s):
+                if live.readable_prefix == live.row.size or not await self._grows(live, stall_s):
                     return
                 continue
             trial = live.digest.begin(next_one)
@@ -175,7 +175,7 @@ class PrefixReader:
     async def _grows(live: LiveUpload, stall_s: float) -> bool:
         try:
             async with asyncio.timeout(stall_s):
-                while live.digest.position not in live.extents and not live.row.ended:
+                while live.digest.position not in live.readable and not live.row.ended:
                     await live.turn()
         except TimeoutError:
             return False

@@ -3,7 +3,8 @@
 Laws:
 - A session's `state` is in the database before bytes are appended to it, so that a server that dies goes on with it.
 - What is announced is decided by the upload's `SendPlan`; where a request has failed, the next ones are small.
-- Staging keeps everything until the upload has ended: whatever the destination has lost is sent again from there.
+- Staging keeps everything until the upload has ended: whatever the destination has lost is sent again from there. But
+  where it relays, it keeps what the destination has not confirmed; then `Relay` says how it goes on.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Final
 
-from app.core.errors import DestinationUnavailable, Unavailable
+from app.core.errors import DestinationMismatch, DestinationUnavailable, StagingUnavailable, Unavailable
 from app.core.upload import Upload
 from app.destinations.port import Destination, Target, TransferSession
 from app.persistence.repository import Repository
 from app.services.limits.send_plan import SendPlan
 from app.services.live import LiveUpload
-from app.services.prefix_reader import PrefixReader
+from app.services.prefix_reader import BytesLost, PrefixReader
+from app.services.relay import Relay
 
 __all__ = ["Sender", "target_of"]
 
@@ -42,23 +44,45 @@ def target_of(row: Upload) -> Target:
 class Sender:
     """Sends; one call per upload at a time."""
 
-    def __init__(self, *, reader: PrefixReader, repository: Repository, closed_bytes: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        reader: PrefixReader,
+        repository: Repository,
+        closed_bytes: int | None,
+        relay: Relay | None = None,
+    ) -> None:
         """Keep what it works with.
 
         Args:
             reader: reads staging.
             repository: where sessions' states are kept.
             closed_bytes: announce nothing that has not come, and so many bytes at most; None: as the plan says.
+            relay: where staging does not keep everything; then it says how many bytes.
         """
         self._reader = reader
         self._repository = repository
         self._closed_bytes = closed_bytes
+        self._relay = relay
 
     async def session(self, live: LiveUpload, destination: Destination) -> TransferSession:
         """The upload's session at its destination, begun or taken up."""
         if live.session is None:
+            if live.relayed:
+                await self._remove_former(live, destination)
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
         return live.session
+
+    async def _remove_former(self, live: LiveUpload, destination: Destination) -> None:
+        """What a session has that can't be gone on with, since its bytes are not here any more."""
+        former, state = live.former_session, live.row.transfer_state
+        if former is None and (state is None or live.digest.position == live.row.size):
+            return
+        if former is None:
+            former = await destination.begin(target_of(live.row), state)
+        await former.abort()
+        await self._save_state(live, None)
+        live.former_session = None
 
     async def advance(self, live: LiveUpload, destination: Destination, *, give_way: Callable[[], bool]) -> None:
         """Send what can be sent now, and digest all that is there.
@@ -66,16 +90,25 @@ class Sender:
         Raises:
             BytesLost: staging does not hold what was acknowledged.
             DestinationUnavailable, OutOfSpace, StagingUnavailable, PoolExhausted: not now.
+            DatabaseUnavailable: not now.
         """
         session = await self.session(live, destination)
         await self._save(live, session)
+        if self._relay is not None and not await self._relay.in_step(live, session.committed):
+            return
         if live.plan is None:
-            live.plan = SendPlan(destination.abilities, live.row.size, closed_bytes=self._closed_bytes)
+            closed_bytes = self._closed_bytes if self._relay is None else self._relay.closed_bytes(live.row)
+            live.plan = SendPlan(destination.abilities, live.row.size, closed_bytes=closed_bytes)
         await self._digest(live, session.committed)  # after a restart: no request is open while that takes its time
-        until = live.plan.until(session.committed, live.recorded.prefix)
+        until = live.plan.until(session.committed, live.readable_prefix)
         if until > session.committed:
             await self._append(live, session, live.plan, until, give_way)
-        await self._digest(live, live.row.size)
+        if self._relay is None:
+            await self._digest(live, live.row.size)
+            return
+        if live.plan.until(session.committed, live.readable_prefix) <= session.committed:
+            await self._digest(live, live.row.size)  # else on the way: what is sent next is waited for
+        await self._relay.acknowledge(live, session.committed)
 
     async def _digest(self, live: LiveUpload, until: int) -> None:
         pieces = self._reader.pieces(live, send_from=until, send_until=until, stall_s=0)
@@ -108,7 +141,7 @@ class Sender:
         if session.committed < until and plan.streams:
             plan.stalled()
         else:
-            plan.went_well(received_more=live.recorded.prefix > until)
+            plan.went_well(received_more=live.readable_prefix > until)
         if session.committed > taken:
             live.fruitless = 0
             live.changed()
@@ -118,12 +151,14 @@ class Sender:
                 raise DestinationUnavailable("The destination takes what is sent and keeps nothing of it.")
 
     async def _save(self, live: LiveUpload, session: TransferSession) -> None:
-        if session.state == live.row.transfer_state:
-            return
+        if session.state != live.row.transfer_state:
+            await self._save_state(live, session.state)
+
+    async def _save_state(self, live: LiveUpload, state: str | None) -> None:
         async with live.lock:
-            if live.row.ended:
+            if live.row.ended or live.row.transfer_state == state:
                 return
-            row = replace(live.row, transfer_state=session.state)  # chunks may have been recorded meanwhile
+            row = replace(live.row, transfer_state=state)  # chunks may have been recorded meanwhile
             await self._repository.save_upload(row)
             live.row = row
 
@@ -133,12 +168,11 @@ class Sender:
 
     async def forget(self, live: LiveUpload) -> None:
         """The session is worth nothing any more: the next one begins anew."""
+        if self._relay is not None:
+            await self._relay.begin_anew(live)
+            return
         live.session, live.plan = None, None
-        async with live.lock:
-            if live.row.transfer_state is not None and not live.row.ended:
-                row = replace(live.row, transfer_state=None)
-                await self._repository.save_upload(row)
-                live.row = row
+        await self._save_state(live, None)
 
 
 async def _counted(live: LiveUpload, pieces: AsyncIterator[memoryview], position: int) -> AsyncGenerator[memoryview]:
@@ -160,4 +194,16 @@ class LiveSource:
     def pieces(self, start: int) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
         """The bytes from `start` on."""
         size = self._live.row.size
-        return aclosing(self._reader.pieces(self._live, send_from=start, send_until=size, stall_s=0))
+        pieces = self._reader.pieces(self._live, send_from=start, send_until=size, stall_s=0)
+        return aclosing(self._while_here(pieces) if self._live.relayed else pieces)
+
+    async def _while_here(self, pieces: AsyncGenerator[memoryview]) -> AsyncGenerator[memoryview]:
+        """Where staging relays, what the destination has had is not here any more."""
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+        except BytesLost as exc:
+            if self._live.forwarded < self._live.row.size:
+                raise StagingUnavailable("The destination has lost what it had. It is asked for again.") from exc
+            raise DestinationMismatch("What the destination has stored can't be compared with what was sent.") from exc

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from app.core.body import RequestBody
-from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired
+from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired, RoomLost
 from app.core.upload import Chunk, Extent, Upload, UploadState
 from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
@@ -23,6 +23,7 @@ from app.services.memory_monitor import MemoryMonitor
 from app.services.parallel_chunk_processor import bring
 from app.services.prefix_digest import PrefixDigest
 from app.services.progress import Throughput
+from app.services.relay import Relay
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import NewUpload, Uploads
 from app.staging.port import Durability, Staging
@@ -43,8 +44,9 @@ class SmallFiles:
         throughput: Throughput,
         metrics: Metrics,
         attempts: int,
+        relay: Relay | None = None,
     ) -> None:
-        """Keep what it works with."""
+        """Keep what it works with; `relay`: where staging gives room by windows."""
         self._uploads = uploads
         self._staging = staging
         self._slots = slots
@@ -52,6 +54,7 @@ class SmallFiles:
         self._throughput = throughput
         self._metrics = metrics
         self._attempts = attempts
+        self._relay = relay
 
     async def store(
         self, owner: str, wanted: NewUpload, body: RequestBody, *, idempotency_key: str | None
@@ -72,7 +75,7 @@ class SmallFiles:
                 await held.enter_async_context(self._slots.hold(row.id, owner))
             try:
                 await self._staging.reserve(row.id, owner, row.size)
-                live = await self._receive(row, wanted.digest, body)
+                live = await self._receive(held, row, wanted.digest, body)
             except BaseException:
                 await unbroken(self._staging.discard(row.id))
                 raise
@@ -89,7 +92,11 @@ class SmallFiles:
             raise
         live = await self._uploads.keep_received(live)
         async with abandoned_when_gone(body):
-            await live.ended.wait()
+            while not live.ended.is_set() and live.row.state is not UploadState.RECEIVING:
+                await live.turn()
+        if not live.ended.is_set():
+            await self._uploads.recorded(live)  # it was lost on the way, and nobody else can send it again
+            raise RoomLost
         return live
 
     async def _stored_at_once(self, live: LiveUpload) -> bool:
@@ -125,10 +132,16 @@ class SmallFiles:
             )
         return body.length
 
-    async def _receive(self, row: Upload, declared: DeclaredDigest, body: RequestBody) -> LiveUpload:
+    async def _receive(
+        self, held: AsyncExitStack, row: Upload, declared: DeclaredDigest, body: RequestBody
+    ) -> LiveUpload:
         chunk = Chunk(0, 0, row.size)
+        room = None
+        if self._relay is not None and row.size:
+            async with abandoned_when_gone(body):
+                room = await held.enter_async_context(self._relay.room(row, chunk))
         receiver = Receiver()
-        live = LiveUpload(row)
+        live = LiveUpload(row, relayed=self._relay is not None)
         sink = StagingSink(
             chunk,
             declared,
@@ -142,16 +155,16 @@ class SmallFiles:
         self._throughput.in_flight += 1
         try:
             extent = await bring(chunk, body, sink, receiver, row.owner, urgent=False)
+            if room is not None:
+                room.keep()
         finally:
             sink.close()
             self._throughput.in_flight -= 1
         return self._received(live, sink, extent)
 
     def _received(self, live: LiveUpload, sink: StagingSink, extent: Extent) -> LiveUpload:
-        fingerprint = live.row.request_fingerprint
-        if fingerprint is not None:
-            # The content belongs to the request: the same Idempotency-Key with other bytes is another one.
-            fingerprint = f"{fingerprint}:{sink.hasher().hexdigest()}"
+        # The content belongs to the request: the same Idempotency-Key with other bytes is another one.
+        fingerprint = f"{live.row.request_fingerprint or ''}:{sink.hasher().hexdigest()}"
         live.row = replace(
             live.row.become(UploadState.TRANSFERRING), received_at=time.time(), request_fingerprint=fingerprint
         )
@@ -161,6 +174,8 @@ class SmallFiles:
             self._throughput.bytes.add(extent.length)
             self._throughput.bytes_total += extent.length
         live.digest = PrefixDigest.of_whole(extent, sink.hasher())
+        if self._relay is not None:
+            live.row = self._relay.with_digests(live, live.row)
         return live
 
     def _count_retry(self) -> None:

@@ -15,7 +15,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -29,12 +29,14 @@ from app.core.errors import (
     InvalidRequest,
     NotFound,
     OutOfSpace,
+    RoomLost,
     StateConflict,
     SyncFailed,
     TooManyPending,
 )
 from app.core.names import validate_filename, validate_folder
 from app.core.upload import (
+    MAX_CHUNKS,
     MIN_CHUNK_BYTES,
     SEQUENTIAL_CHUNK_BYTES,
     Completion,
@@ -53,6 +55,7 @@ from app.services.events import EventHub
 from app.services.interruption import unbroken
 from app.services.live import LiveUpload
 from app.services.memory_monitor import MemoryMonitor
+from app.services.relay import Relay
 from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.staging.port import Staging
@@ -92,11 +95,53 @@ class UploadLimits:
     max_file_bytes: int
     expiry_s: float
     max_pending_per_user: int
+    window_bytes: int | None = None  # of an upload in staging at once; None: all of it
 
     @property
     def single_request_bytes(self) -> int:
         """The largest file that is taken in a single request: one chunk."""
-        return SEQUENTIAL_CHUNK_BYTES if self.mode is Mode.SEQUENTIAL else self.chunk_bytes
+        chunk = SEQUENTIAL_CHUNK_BYTES if self.mode is Mode.SEQUENTIAL else self.chunk_bytes
+        return chunk if self.window_bytes is None else min(chunk, self.window_bytes)
+
+    def lanes_of(self, chunk_bytes: int) -> int:
+        """Chunks of that size that an upload may have in flight."""
+        if self.mode is Mode.SEQUENTIAL:
+            return 1
+        return self.lanes if self.window_bytes is None else max(1, min(self.lanes, self.window_bytes // chunk_bytes))
+
+    def chunk_of(self, size: int, asked_for: int | None, multiple: int) -> int:
+        """Chunk size for a file.
+
+        Args:
+            size: of the file.
+            asked_for: by the client.
+            multiple: of what its destination takes at once.
+
+        Raises:
+            FileTooLarge: it would take more chunks than there may be, each as large as can be held.
+        """
+        if asked_for is not None:
+            preferred, lanes = asked_for, 1
+        elif self.mode is Mode.SEQUENTIAL:
+            preferred, lanes = SEQUENTIAL_CHUNK_BYTES, 1
+        else:
+            preferred, lanes = self.chunk_bytes, self.lanes
+        if self.window_bytes is None:
+            return choose_chunk_size(size, preferred=preferred, lanes=lanes)
+        # All lanes have room, and chunks end where what the destination takes at once ends: their room is given back whole.
+        step = max(multiple, MIN_CHUNK_BYTES if asked_for is None else 1)
+        preferred = max(MIN_CHUNK_BYTES, step, min(preferred, self.window_bytes // lanes) // step * step)
+        chosen = choose_chunk_size(size, preferred=preferred, lanes=lanes)
+        if chosen > self.window_bytes:
+            limit = MAX_CHUNKS * (self.window_bytes // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES)
+            raise FileTooLarge(f"Files may have up to {limit} bytes here: no more fits in memory at once.", limit=limit)
+        return chosen
+
+    def can_hold(self, chunk_bytes: int, multiple: int) -> bool:
+        """Whether an upload in chunks of that size gets on: of one that does not end where `multiple` does, the next is needed."""
+        if self.window_bytes is None:
+            return True
+        return chunk_bytes * (2 if chunk_bytes % multiple else 1) <= self.window_bytes
 
 
 class Uploads:
@@ -115,9 +160,10 @@ class Uploads:
         clock: Callable[[], float],
         metrics: Metrics,
     ) -> None:
-        """Keep what it works with; `transfers` is set by the composition root, since each needs the other."""
+        """Keep what it works with; `transfers` and `relay` are set by the composition root, since each needs the other."""
         self.limits = limits
         self.transfers: TransferEngine
+        self.relay: Relay | None = None
         self._staging = staging
         self._destinations = destinations
         self._repository = repository
@@ -251,15 +297,10 @@ class Uploads:
 
     def _chunk_size(self, wanted: NewUpload) -> int:
         limits = self.limits
-        if limits.mode is Mode.SEQUENTIAL:
-            preferred, lanes = SEQUENTIAL_CHUNK_BYTES, 1
-        else:
-            preferred, lanes = limits.chunk_bytes, limits.lanes
-        if wanted.chunk_size is None:
-            return choose_chunk_size(wanted.size, preferred=preferred, lanes=lanes)
-        if not MIN_CHUNK_BYTES <= wanted.chunk_size <= limits.max_chunk_bytes:
+        if wanted.chunk_size is not None and not MIN_CHUNK_BYTES <= wanted.chunk_size <= limits.max_chunk_bytes:
             raise InvalidRequest(f"chunk_size must be from {MIN_CHUNK_BYTES} to {limits.max_chunk_bytes} bytes.")
-        return choose_chunk_size(wanted.size, preferred=wanted.chunk_size, lanes=1)
+        multiple = self._destinations[wanted.destination].abilities.part_multiple_bytes
+        return limits.chunk_of(wanted.size, wanted.chunk_size, multiple)
 
     async def _begin(self, row: Upload) -> LiveUpload:
         await self._staging.reserve(row.id, row.owner, row.size)
@@ -271,7 +312,7 @@ class Uploads:
         if kept.id != row.id:
             await self._staging.discard(row.id)
             return await self._earlier(row, kept)
-        live = self._keep(LiveUpload(row))
+        live = self._keep(LiveUpload(row, relayed=self.relay is not None))
         self._metrics.transition(None, row.state)
         if live.all_recorded:  # an empty file
             await self.whole(live)
@@ -349,6 +390,9 @@ class Uploads:
 
         With explicit completion the client is still there: the sync waits for `complete`, not the last chunk's answer.
         """
+        if live.row.came_in_one_request and live.row.state is UploadState.RECEIVING and not live.all_recorded:
+            await unbroken(self.fail(live, RoomLost("The server has lost what had come of the file. Send it again.")))
+            return
         if live.all_recorded and live.row.received_at is None and not live.row.ended:
             if live.row.completion is Completion.AUTO:
                 await unbroken(self.whole(live))
@@ -380,9 +424,13 @@ class Uploads:
             await self._staging.sync(live.row.id)
             row = replace(live.row, received_at=time.time())
             if row.completion is Completion.AUTO:
-                row = row.become(UploadState.TRANSFERRING)
+                row = self._transferring(live, row)
             await self._repository.save_upload(row, durable=True)
             live.row = row
+
+    def _transferring(self, live: LiveUpload, row: Upload) -> Upload:
+        row = row.become(UploadState.TRANSFERRING)
+        return row if self.relay is None else self.relay.with_digests(live, row)
 
     async def complete(self, live: LiveUpload, declared: DeclaredDigest) -> LiveUpload:
         """The client says that it has sent everything; returns when the file is at its destination.
@@ -421,7 +469,7 @@ class Uploads:
                 return
             row = self._declare(live.row, declared)
             if row.state in {UploadState.CREATED, UploadState.RECEIVING}:
-                row = row.become(UploadState.TRANSFERRING)
+                row = self._transferring(live, row)
             if row != live.row:
                 await self._repository.save_upload(row, durable=True)
                 live.row = row
@@ -534,6 +582,8 @@ class Uploads:
                 await self.ask_again(live, lost)
             live.room_released = not live.all_recorded  # staging may have found less room than was reserved
             return live
+        if self.relay is not None:
+            return await self._adopt_relayed(self.relay, row, extents)
         log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in extents))
         live = self._keep(LiveUpload(row, from_earlier_life=True))
         try:
@@ -546,8 +596,26 @@ class Uploads:
             await self.ended(live)
         return live
 
+    async def _adopt_relayed(self, relay: Relay, row: Upload, extents: list[Extent]) -> LiveUpload:
+        """Nothing is here any more, as ever; but it may have become a file already."""
+        await self._staging.reserve(row.id, row.owner, row.size)
+        live = self._keep(LiveUpload(row, extents, from_earlier_life=True, relayed=True))
+        if relay.resume(live):
+            return live
+        destination = self._destinations.get(row.destination)
+        multiple = 1 if destination is None else destination.abilities.part_multiple_bytes
+        if not self.limits.can_hold(row.chunk_size, multiple):
+            with suppress(FileTooLarge):  # nobody can send it now; it waits for a larger window, or expires
+                live.row = replace(row, chunk_size=self.limits.chunk_of(row.size, None, multiple))
+        if extents or live.row.received_at is not None or live.row != row:
+            await relay.start_over(live)
+        return live
+
     async def ask_again(self, live: LiveUpload, spoilt: list[Extent]) -> None:
         """These extents no longer hold what was acknowledged: forget them, so that the client sends them again."""
+        if self.relay is not None:
+            await self.relay.start_over(live)
+            return
         async with live.lock:
             if live.row.ended:
                 return

@@ -1,17 +1,27 @@
-"""How large the buffer pool is when the operator does not say.
+"""How large the buffer pool, and staging in memory, are when the operator does not say.
 
 The law of this file: lowering the percentage, the users or the chunks per upload (the guide's three cures) lowers the
-result, until the floor is reached. A pool is needed for bursts only (a waiting connection holds no slab), so a small
+results, until the floor is reached. A pool is needed for bursts only (a waiting connection holds no slab), so a small
 part of memory is plenty; the ceiling keeps the whole server below 200 MiB with some 75 MiB for everything else.
 """
 
 from __future__ import annotations
 
-__all__ = ["POOL_CEILING_BYTES", "pool_slabs"]
+from dataclasses import dataclass
 
+__all__ = ["MIN_WINDOW_BYTES", "POOL_CEILING_BYTES", "StagingMemory", "pool_slabs", "staging_memory"]
+
+MIN_WINDOW_BYTES = 1024 * 1024
 POOL_CEILING_BYTES = 64 * 1024 * 1024
 _MEMORY_SHARE = 64  # the pool is at most 1/64 of the memory there is: the ceiling from 4 GiB on
 _FULL_LANES = 256  # connections that may send at once from which on the pool grows no further
+
+_STAGING_CEILING_BYTES = 1280 * 1024 * 1024  # with the default percentage: 1 GiB
+_STAGING_SHARE = 4  # a quarter of the memory there is: relaying is what such a machine is for
+_STAGING_FULL_LANES = 160  # 20 uploads with 8 chunks each: more share the same
+_LARGE_WINDOW_BYTES = 16 * 1024 * 1024
+_LARGE_SLAB_BYTES = 1024 * 1024
+_SMALL_SLAB_BYTES = 256 * 1024
 
 
 def pool_slabs(
@@ -47,3 +57,40 @@ def pool_slabs(
         lanes = min(1.0, users * chunks / _FULL_LANES)
         buffer_pool_bytes = int(most * max_memory_percent / 100 * lanes)
     return max(worker_threads + 1, buffer_pool_bytes // slab_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class StagingMemory:
+    """How staging in memory is cut."""
+
+    slab_bytes: int
+    slabs: int
+    window_slabs: int  # of one upload
+
+
+def staging_memory(
+    *, memory_limit_bytes: int, max_memory_percent: float, uploads: int, chunks: int, staging_bytes: int | None
+) -> StagingMemory:
+    """Size and windows of staging in memory: all active uploads have theirs at the same time.
+
+    Unset, it is `min(memory / 4, 1280 MiB) * percent / 100 * min(1, uploads * chunks / 160)`: with the defaults (80 %, 20
+    uploads, 8 chunks) and 5 GiB or more, 1 GiB, of which each upload has 51 MiB.
+
+    Args:
+        memory_limit_bytes: of the container, else of the host.
+        max_memory_percent: share of it that may be used, 0 to 100.
+        uploads: active at once.
+        chunks: in flight per upload.
+        staging_bytes: the operator's own figure, taken as it is; None to compute it.
+
+    Returns:
+        Windows of at least 1 MiB, also against the operator's figure and the machine's: with less nothing would get on.
+    """
+    if staging_bytes is None:
+        most = min(memory_limit_bytes / _STAGING_SHARE, _STAGING_CEILING_BYTES)
+        lanes = min(1.0, uploads * chunks / _STAGING_FULL_LANES)
+        staging_bytes = int(most * max_memory_percent / 100 * lanes)
+    window_bytes = max(MIN_WINDOW_BYTES, staging_bytes // uploads)
+    slab_bytes = _LARGE_SLAB_BYTES if window_bytes >= _LARGE_WINDOW_BYTES else _SMALL_SLAB_BYTES
+    window_slabs = window_bytes // slab_bytes
+    return StagingMemory(slab_bytes, max(uploads * window_slabs, staging_bytes // slab_bytes), window_slabs)

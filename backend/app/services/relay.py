@@ -1,0 +1,277 @@
+"""Uploads through a bounded window of memory to their destination, without a disk in between.
+
+Laws:
+- A chunk's body is read only when there is room for it in the upload's window (`Windowed`).
+- It is acknowledged, which is to be recorded in the database, when its destination has committed it: up to where
+  `Abilities.sendable` lets it, since the rest goes there with the file's end. Then its room is given back, the last one's
+  when the upload has ended. Until then it is to clients as if it had not come.
+- Where the destination turns out to hold less than was given back, or other bytes, everything is asked for again, and
+  what was sent is removed before the next session begins. As long as nothing was given back it is sent again from here.
+- Whoever recorded what waits is the upload's transfer, so that nothing depends on a client that is still there.
+- A file that came in one request is kept until the upload has ended: nobody would send it again to this upload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Final, Protocol
+
+import structlog
+
+from app.core.errors import (
+    ChunkFailed,
+    DatabaseUnavailable,
+    DestinationUnavailable,
+    NotFound,
+    RoomLost,
+    StagingUnavailable,
+    StateConflict,
+)
+from app.core.upload import Chunk, Extent, Upload, UploadState
+from app.observability.logging import parallel_debug
+from app.observability.metrics import Metrics
+from app.persistence.repository import Repository
+from app.services.interruption import unbroken
+from app.services.live import LiveUpload
+from app.services.prefix_digest import PrefixDigest
+from app.services.progress import Throughput
+from app.staging.port import Room, Staging, Windowed
+
+__all__ = ["Relay", "WindowedStaging"]
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE_S: Final = 60.0  # without anything of the upload moving, in either direction
+
+
+class WindowedStaging(Staging, Windowed, Protocol):
+    """A staging that is `Windowed`."""
+
+
+class Relay:
+    """What is different where staging is `Windowed`; without one the services do without this."""
+
+    def __init__(
+        self,
+        *,
+        staging: WindowedStaging,
+        repository: Repository,
+        throughput: Throughput,
+        clock: Callable[[], float],
+        attempts: int,
+        metrics: Metrics,
+        find: Callable[[str], LiveUpload | None],
+        on_recorded: Callable[[LiveUpload], Awaitable[None]],
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        """Keep what it works with.
+
+        Args:
+            staging: where bytes go.
+            repository: where extents are recorded.
+            throughput: what is counted.
+            clock: service seconds.
+            attempts: of the destination, after which a chunk that waits for it is refused.
+            metrics: counts outcomes.
+            find: an upload under way.
+            on_recorded: told after chunks were recorded.
+            patience_s: how long a chunk waits while nothing moves, in seconds.
+        """
+        self._staging = staging
+        self._repository = repository
+        self._throughput = throughput
+        self._clock = clock
+        self._attempts = attempts
+        self._metrics = metrics
+        self._find = find
+        self._on_recorded = on_recorded
+        self._patience_s = patience_s
+        staging.on_given_up = self._given_up
+
+    # -- receiving ---------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def room(self, row: Upload, chunk: Chunk) -> AsyncIterator[Room]:
+        """Room for a chunk, or a hold on what has arrived of it; waits until its turn has come.
+
+        Raises:
+            PoolExhausted: not in time.
+            StagingUnavailable: the upload ended meanwhile.
+        """
+        room = await self._staging.room(row.id, chunk.offset, chunk.length)
+        try:
+            yield room
+        finally:
+            room.release()
+
+    @staticmethod
+    def arrived(live: LiveUpload, room: Room, extent: Extent) -> None:
+        """A chunk is here, whole and as declared: let the transfer have it.
+
+        Raises:
+            RoomLost: everything was asked for again meanwhile.
+        """
+        room.keep()
+        live.arrive(extent)
+
+    async def acknowledged(self, live: LiveUpload, chunk: Chunk) -> None:
+        """Return when a chunk that has arrived may be acknowledged.
+
+        Raises:
+            RoomLost: it was given up.
+            ChunkFailed: the destination has failed so often.
+            DestinationUnavailable: nothing has moved for long.
+            StateConflict: the upload has ended without it.
+        """
+        loop = asyncio.get_running_loop()
+        place, since = self._place(live), loop.time()
+        while not live.is_recorded(chunk):
+            if live.row.ended:
+                raise StateConflict(f"The upload is {live.row.state}.", state=live.row.state.value)
+            if not live.has_arrived(chunk):
+                raise RoomLost
+            if live.problem is not None and live.problem.attempts >= self._attempts:
+                raise ChunkFailed(chunk.number, live.problem.attempts)
+            if (now := self._place(live)) != place:
+                place, since = now, loop.time()
+            elif loop.time() - since >= self._patience_s:
+                raise DestinationUnavailable(live.problem.detail if live.problem is not None else None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(since + self._patience_s):
+                    await live.turn()
+
+    @staticmethod
+    def _place(live: LiveUpload) -> tuple[int, ...]:
+        """How far it is, in every respect."""
+        return live.forwarded, live.sent, *(receiver.received() for receiver in live.receivers.values())
+
+    def _given_up(self, upload_id: str, offset: int) -> None:
+        if (live := self._find(upload_id)) is not None:
+            log.info("bytes that nobody waits for made room for others", upload=upload_id, offset=offset)
+            live.forget_from(offset)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def closed_bytes(self, row: Upload) -> int:
+        """The most that is sent in one request: half of the window, so that the other half can be received meanwhile.
+
+        Whole chunks, since one that was sent in part is read again from its beginning; where only one fits, all of it.
+        """
+        half = self._staging.window_bytes // 2
+        return half // row.chunk_size * row.chunk_size or row.chunk_size
+
+    async def in_step(self, live: LiveUpload, committed: int) -> bool:
+        """Whether the destination has all that is not here any more; if not, everything is asked for again."""
+        held_from = self._staging.held_from(live.row.id)
+        if committed >= held_from:
+            return True
+        log.warning("the destination has lost what it had", upload=live.row.id, committed=committed, had=held_from)
+        await self.start_over(live)
+        return False
+
+    async def acknowledge(self, live: LiveUpload, committed: int) -> None:
+        """The destination has the first `committed` bytes: record what may be acknowledged, and give its room back.
+
+        Raises:
+            DatabaseUnavailable: not recorded now.
+        """
+        position, extents = live.recorded.prefix, []
+        while (extent := live.readable.get(position)) is not None:
+            if live.abilities.sendable(live.row.size, extent.end) > committed:
+                break
+            extents.append(extent)
+            position = extent.end
+        if extents:
+            await unbroken(self._record(live, extents))
+        if not live.row.came_in_one_request:
+            self._staging.confirm(live.row.id, min(committed, live.recorded.prefix))
+            live.leave_behind(self._staging.held_from(live.row.id))
+        if extents or live.all_recorded:
+            await self._on_recorded(live)
+
+    async def _record(self, live: LiveUpload, extents: list[Extent]) -> None:
+        at = self._clock()
+        try:
+            # Not durable: what is acknowledged is at the destination, and here nothing survives anyway.
+            await self._repository.record_extents(live.row.id, extents, active_at_s=at, state=UploadState.RECEIVING)
+        except DatabaseUnavailable:
+            live.doubt()
+            raise
+        except (NotFound, StateConflict):  # it has just ended
+            return
+        if live.row.state is UploadState.CREATED:
+            live.row = live.row.become(UploadState.RECEIVING)
+        live.row = replace(live.row, active_at_s=at)
+        for extent in extents:
+            number = extent.offset // live.row.chunk_size
+            live.attempts.pop(number, None)
+            live.failed_chunks.discard(number)
+            live.record(extent)
+            self._throughput.chunks.add()
+            self._throughput.bytes.add(extent.length)
+            self._throughput.bytes_total += extent.length
+            self._metrics.chunk("stored")
+            parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)
+
+    # -- beginning anew ----------------------------------------------------------------------------------------------
+
+    async def begin_anew(self, live: LiveUpload) -> None:
+        """What its session has is worth nothing: send it again from here, or ask for it again."""
+        if self._staging.held_from(live.row.id):
+            await self.start_over(live)
+        else:
+            self._leave_session(live)
+
+    async def start_over(self, live: LiveUpload) -> None:
+        """Ask for everything again. What was sent is removed before it is sent again."""
+        await unbroken(self._start_over(live))
+
+    async def _start_over(self, live: LiveUpload) -> None:
+        async with live.lock:
+            if live.row.ended:
+                return
+            row = self.unreceived(live.row)
+            await self._repository.forget_extents(row.id)
+            await self._repository.save_upload(row)
+            live.row = row
+            live.forget_all()
+            self._leave_session(live)
+            with suppress(StagingUnavailable):
+                self._staging.empty(row.id)
+        log.warning("everything is asked for again", upload=row.id, bytes=row.size)
+        for receiver in live.receivers.values():
+            receiver.interruption.interrupt(RoomLost())
+        live.changed()
+
+    def unreceived(self, row: Upload) -> Upload:
+        """The same with nothing received. Its session's state stays: that session is still to be aborted."""
+        state = UploadState.RECEIVING if row.state is UploadState.TRANSFERRING else row.state
+        return replace(row, state=state, received_at=None, sha256=None, crc32c=None, active_at_s=self._clock())
+
+    @staticmethod
+    def _leave_session(live: LiveUpload) -> None:
+        live.former_session, live.session, live.plan = live.session or live.former_session, None, None
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def with_digests(live: LiveUpload, row: Upload) -> Upload:
+        """What `resume` needs to find the file at its destination in another life of the server."""
+        if live.digest.position != row.size:
+            return row
+        return replace(row, sha256=live.digest.hexdigest(), crc32c=live.digest.crc32c)
+
+    def resume(self, live: LiveUpload) -> bool:
+        """Whether an upload of an earlier life may have become a file; then it is looked for, and its bytes are not needed."""
+        row = live.row
+        if row.state is not UploadState.TRANSFERRING or not live.all_recorded:
+            return False
+        if row.size and (row.sha256 is None or row.crc32c is None or row.transfer_state is None):
+            return False
+        self._staging.empty(row.id, start=row.size)
+        if row.sha256 is not None and row.crc32c is not None:
+            live.digest = PrefixDigest.known(row.size, row.sha256, row.crc32c)
+        return True
