@@ -9,7 +9,7 @@ from bench.load import send
 from bench.memory import lanes_of
 from bench.report import Figure
 
-__all__ = ["profiles"]
+__all__ = ["PROFILES", "profile_settings", "profiles"]
 
 SIZE = 1024 * MIB
 
@@ -21,16 +21,22 @@ PROFILES = (
 )
 
 
+def profile_settings(number: int) -> dict[str, str]:
+    """The profile of that number, as environment variables."""
+    _, users, percent, chunk_mb, chunks = PROFILES[number]
+    return {
+        "PARALLEL_UPLOAD_MAX_CONCURRENT_USERS": str(users),
+        "PARALLEL_UPLOAD_MAX_MEMORY_PERCENT": str(percent),
+        "PARALLEL_UPLOAD_CHUNK_SIZE_MB": str(chunk_mb),
+        "PARALLEL_UPLOAD_MAX_CONCURRENT_CHUNKS": str(chunks),
+    }
+
+
 def profiles(directory: Path) -> list[Figure]:
     """Throughput, peak of resident memory and size of the pool, one line each."""
     figures = []
-    for number, (name, users, percent, chunk_mb, chunks) in enumerate(PROFILES):
-        settings = {
-            "PARALLEL_UPLOAD_MAX_CONCURRENT_USERS": str(users),
-            "PARALLEL_UPLOAD_MAX_MEMORY_PERCENT": str(percent),
-            "PARALLEL_UPLOAD_CHUNK_SIZE_MB": str(chunk_mb),
-            "PARALLEL_UPLOAD_MAX_CONCURRENT_CHUNKS": str(chunks),
-        }
+    for number, (name, _, _, _, chunks) in enumerate(PROFILES):
+        settings = profile_settings(number)
         with Forebay(directory / f"profile-{number}", settings) as server, server.watching_lag() as lag:
             upload = server.create(SIZE)
             answers = send(server.port, lanes_of(server, upload, connections=chunks))

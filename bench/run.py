@@ -1,6 +1,7 @@
 """`make bench`: every measurement, or those named. See README.md beside this.
 
-python bench/run.py [receive] [memory] [small] [profiles] [digest] [--directory DIR] [--readme]
+python bench/run.py [receive] [small] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd]
+                    [--full] [--directory DIR] [--readme]
 """
 
 from __future__ import annotations
@@ -12,19 +13,34 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.digest import digest  # noqa: E402 - found by the line above
+from bench.chunks import chunks  # noqa: E402 - found by the line above
+from bench.crowd import crowd  # noqa: E402
+from bench.digest import digest  # noqa: E402
+from bench.drive import drive, latency  # noqa: E402
 from bench.memory import memory  # noqa: E402
 from bench.profiles import profiles  # noqa: E402
 from bench.receive import receive  # noqa: E402
 from bench.report import Figure, machine, table  # noqa: E402
 from bench.small import small  # noqa: E402
 
-MEASUREMENTS = {work.__name__: work for work in (receive, small, digest, profiles, memory)}
+MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
+    "receive": receive,
+    "small": small,
+    "digest": digest,
+    "profiles": profiles,
+    "memory": memory,
+    "drive": drive,
+    "latency": latency,
+    "chunks": chunks,
+    "crowd": crowd,
+}
 _FREE_BYTES = 40 << 30
 _FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
 
@@ -33,6 +49,7 @@ def main() -> int:
     """Run what was asked for; prints the table, and puts it into the README when told to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, []], help="all when none is named")
+    parser.add_argument("--full", action="store_true", help="the slow half of `drive` as well: half an hour more")
     parser.add_argument("--directory", type=Path, default=ROOT / "var", help="where to measure: the file system counts")
     parser.add_argument("--readme", action="store_true", help="write the figures into bench/README.md")
     wanted = parser.parse_args()
@@ -43,7 +60,7 @@ def main() -> int:
     heading = f"{machine(wanted.directory.resolve())}; commit {_commit()}, {time.strftime('%Y-%m-%d')}"
     print(heading, flush=True)
     figures: list[Figure] = []
-    for name, measure in MEASUREMENTS.items():
+    for name, measure in (MEASUREMENTS | {"drive": partial(drive, full=wanted.full)}).items():
         if wanted.names and name not in wanted.names:
             continue
         print(f"{name} …", file=sys.stderr, flush=True)
