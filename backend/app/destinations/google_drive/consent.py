@@ -166,7 +166,7 @@ class Consent:
                 raise ConsentError(_no_token(exc.error or "", exc.description or "")) from None
             except requests.RequestException as exc:
                 raise ConsentError(_unreachable(exc)) from None
-            except ValueError:
+            except (ValueError, TypeError, AttributeError):
                 raise ConsentError(f"{self._options.token_url} answers as no token endpoint does") from None
             finally:
                 self._flow.oauth2session.close()

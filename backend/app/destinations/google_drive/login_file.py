@@ -41,7 +41,6 @@ __all__ = [
 _GOOGLES: Final = frozenset({"accounts.google.com", "oauth2.googleapis.com", "www.googleapis.com"})
 _UNIVERSE: Final = "googleapis.com"
 _LARGEST_BYTES: Final = 65_536
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _LOG_IN: Final = "run `forebay-server drive login`"
 
 
@@ -72,7 +71,7 @@ class Login:
     ends_at: float | None
     """When Google said that it will end, whatever is done with it (an app in "Testing": after 7 days); epoch seconds."""
     open_to_others: bool
-    """Whether other users of the machine may read the file."""
+    """Whether users of the machine who are not in this one's group may use the file."""
     stamp: Stamp
 
 
@@ -118,7 +117,7 @@ def read_login(options: GoogleDriveOptions) -> Login:
         (SCOPE_ALL,) if kind is Kind.SERVICE_ACCOUNT else _scopes(info),
         str(info.get("client_email" if kind is Kind.SERVICE_ACCOUNT else "account", "")),
         _moment(info.get("login_ends_at")),
-        bool(found.st_mode & _OTHERS),
+        bool(found.st_mode & stat.S_IRWXO or (found.st_mode & stat.S_IRWXG and found.st_gid != os.getegid())),
         _stamp(found),
     )
 

@@ -122,7 +122,7 @@ class Trial:
                 notes.append(Step("", "note", "FOREBAY_GOOGLE_DRIVE_SUBJECT means nothing for a person's login"))
         if login.open_to_others:
             cure = f"chmod 600 {self._options.credentials}"
-            notes.append(Step("", "note", "other users of this machine may read the file", cure))
+            notes.append(Step("", "note", "others than the server's user may read the file", cure))
         if login.ends_at is not None:
             day = datetime.fromtimestamp(login.ends_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
             ends = "ended" if login.ends_at < time.time() else "will end"

@@ -57,6 +57,17 @@ def test_a_service_account_asks_for_everything(google: GoogleDriveOptions, save:
 def test_others_who_may_read_the_file_are_noticed(google: GoogleDriveOptions, save: Save) -> None:
     """The mode is part of what was found."""
     save(USER)
+    google.credentials.chmod(0o640)  # root's, for the server's group: that is a way to do it
+    assert not read_login(google).open_to_others
+    google.credentials.chmod(0o644)
+    assert read_login(google).open_to_others
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_group_is_others(google: GoogleDriveOptions, save: Save) -> None:
+    """Whoever is in it."""
+    save(USER)
+    os.chown(google.credentials, -1, 12_345)
     google.credentials.chmod(0o640)
     assert read_login(google).open_to_others
 
