@@ -81,7 +81,7 @@ async def test_many_who_wait_share_one_refresh(drive: DriveEmulator, tokens: Goo
 
 async def test_one_who_leaves_does_not_end_the_refresh(drive: DriveEmulator, tokens: GoogleTokens, save: Save) -> None:
     """The others get their token; nobody at all is no problem either."""
-    drive.set_latency(0.2)
+    drive.set_latency(0.5)
     save(drive.authorized_user())
     first, second = (asyncio.create_task(tokens.token()) for _ in range(2))
     await asyncio.sleep(0.05)
@@ -196,8 +196,11 @@ async def test_a_new_login_is_taken_up_without_a_restart(
     token = await tokens.token()
     assert await _status(drive, token) == 200
     save(drive.authorized_user([SCOPE_OWN]))
+    assert tokens._held is not None
+    assert tokens._held.look_at - time.monotonic() <= 1.0
+    tokens._held = replace(tokens._held, look_at=time.monotonic() + 60)
     assert await tokens.token() == token
-    await asyncio.sleep(1.05)
+    tokens._held = replace(tokens._held, look_at=time.monotonic())
     assert await tokens.token() != token
 
 
@@ -208,9 +211,9 @@ async def test_a_login_made_while_the_old_one_is_refused_is_taken_up(
     save(drive.authorized_user())
     token = await tokens.token()
     drive.revoke_tokens()
-    drive.script([Rule("token", Stall(0.3), times=1)])
+    drive.script([Rule("token", Stall(0.5), times=1)])
     asked = asyncio.create_task(tokens.token(refused=token))
-    await asyncio.sleep(0.1)
+    await drive.wait_for(lambda event: event.kind is Kind.FAULT)
     save(drive.authorized_user())
     assert await _status(drive, await asked) == 200
 
@@ -282,11 +285,9 @@ async def test_a_token_endpoint_in_trouble_is_unavailable(
     """At once: whether to try again is not decided here."""
     save(drive.authorized_user())
     drive.script([Rule("token", Status(status))])
-    began = time.monotonic()
     with pytest.raises(DestinationUnavailable, match=str(status)) as failed:
         await tokens.token()
     assert type(failed.value) is DestinationUnavailable
-    assert time.monotonic() - began < 0.9
     assert drive.requests["token"] == 1
     drive.script([])
     assert await _status(drive, await tokens.token()) == 200

@@ -98,7 +98,7 @@ def test_a_browser_that_never_comes_back_is_not_waited_for_for_ever(google: Goog
     began = time.monotonic()
     with pytest.raises(ConsentError, match="--no-browser"):
         _meet(google, lambda _address, _state: None, timeout_s=0.2)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert not [thread for thread in threading.enumerate() if thread.name == "loopback"]
 
 
