@@ -265,6 +265,7 @@ def build(settings: Settings) -> Server:
             worker_threads=settings.worker_threads,
             slab_bytes=settings.slab_bytes,
             buffer_pool_bytes=settings.buffer_pool_mb * MIB if settings.buffer_pool_mb is not None else None,
+            for_receiving_only=settings.staging == "memory",
         ),
         timeout_s=settings.pool_timeout_s,
     )

@@ -42,6 +42,10 @@ class Arena:
         else:
             ctypes.memmove(self._address + position, _address(view), length)
 
+    def view(self, position: int, length: int) -> memoryview:
+        """The bytes themselves."""
+        return self._view[position : position + length]
+
     def get(self, position: int, view: memoryview) -> None:
         """Fill `view` from `position`."""
         length = len(view)

@@ -1,7 +1,7 @@
 """Reads an upload's growing prefix from staging, once and in order, for the transfer.
 
 Laws: every extent's bytes are checked against the CRC32C recorded when they were acknowledged, whatever the reason for
-reading them; a slab is held only while its piece is with the consumer.
+reading them; a slab is held only while its piece is with the consumer, and none where staging is in memory itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from app.posix.threads import run_to_end
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.live import LiveUpload
 from app.services.prefix_digest import ExtentDigest
-from app.staging.port import Staging
+from app.staging.port import Staging, Viewable
 
 __all__ = ["BytesLost", "PrefixReader"]
+
+_Fetch = Callable[[int, int], memoryview]  # offset and most bytes; fewer may come, none where they are gone
 
 _UNSENT_BYTES: Final = 16 * MIB
 """Read in one go when nobody gets the pieces: some 10 ms of SHA-256, which a cancellation waits for. With a hop through
@@ -46,6 +48,7 @@ class PrefixReader:
     def __init__(self, staging: Staging, pool: ChunkBufferPool, threads: Executor) -> None:
         """Keep what it reads with; `threads` run the reads and the digests."""
         self._staging = staging
+        self._viewable = staging if isinstance(staging, Viewable) else None
         self._pool = pool
         self._threads = threads
         # A slow destination must not take every slab from those who receive.
@@ -107,8 +110,8 @@ class PrefixReader:
         while trial.position < extent.end:
             quiet_until = send_from if trial.position < send_from else extent.end if trial.position >= send_until else 0
             pause_s = 0.0
-            async with self._slab(f"transfer:{live.row.owner}") as slab:
-                view, pause_s = await self._read(live.row.id, trial, slab, unsent_until=quiet_until)
+            async with self._access(live, "transfer") as fetch:
+                view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=quiet_until)
                 if not view:
                     raise BytesLost(extent)
                 start = trial.position - len(view)
@@ -120,11 +123,23 @@ class PrefixReader:
             raise BytesLost(extent)
 
     @asynccontextmanager
-    async def _slab(self, owner: str) -> AsyncIterator[memoryview]:
+    async def _access(self, live: LiveUpload, purpose: str) -> AsyncIterator[_Fetch]:
+        """What fetches bytes, in a thread; what it has fetched last is valid inside."""
+        upload_id = live.row.id
+        if (viewable := self._viewable) is not None:
+            with viewable.pinned(upload_id):
+                yield lambda offset, most: viewable.view(upload_id, offset, most)
+            return
         async with self._reading:
-            lease = await self._pool.acquire(owner)
+            lease = await self._pool.acquire(f"{purpose}:{live.row.owner}")
+            slab = lease.view
+
+            def fetch(offset: int, most: int) -> memoryview:
+                view = slab[: min(len(slab), most)]
+                return view[: self._staging.read_into(upload_id, offset, view)]
+
             try:
-                yield lease.view
+                yield fetch
             finally:
                 lease.release()
 
@@ -132,15 +147,15 @@ class PrefixReader:
         """Whether staging still holds what was acknowledged, without moving the upload's digest."""
         trial = ExtentDigest(extent, None)
         while trial.position < extent.end:
-            async with self._slab(f"verify:{live.row.owner}") as slab:
-                view, pause_s = await self._read(live.row.id, trial, slab, unsent_until=extent.end)
+            async with self._access(live, "verify") as fetch:
+                view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=extent.end)
                 if not view:
                     return False
             await asyncio.sleep(pause_s)
         return trial.holds
 
     async def _read(
-        self, upload_id: str, trial: ExtentDigest, slab: memoryview, *, unsent_until: int
+        self, upload_id: str, trial: ExtentDigest, fetch: _Fetch, *, unsent_until: int
     ) -> tuple[memoryview, float]:
         """The next piece of the trial's extent; of those that nobody gets, many in one go, and the last is returned.
 
@@ -154,8 +169,7 @@ class PrefixReader:
         def work() -> memoryview:
             nonlocal wall_s, used_s
             while True:
-                view = slab[: min(len(slab), trial.extent.end - trial.position)]
-                view = view[: self._staging.read_into(upload_id, trial.position, view)]
+                view = fetch(trial.position, trial.extent.end - trial.position)
                 wall_s, used_s = wall_s - time.perf_counter(), used_s - time.thread_time()
                 trial.update(view)
                 wall_s, used_s = wall_s + time.perf_counter(), used_s + time.thread_time()

@@ -7,13 +7,14 @@ caller's duty); methods without `async` block and run in worker threads; errors 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from app.core.upload import Extent
 
-__all__ = ["Durability", "Linkable", "Room", "SpaceReport", "Staging", "StagingWriter", "Windowed"]
+__all__ = ["Durability", "Linkable", "Room", "SpaceReport", "Staging", "StagingWriter", "Viewable", "Windowed"]
 
 
 class SpaceReport(Protocol):
@@ -175,3 +176,22 @@ class Windowed(Protocol):
 
     def empty(self, upload_id: str, start: int = 0) -> None:
         """Nothing counts any more that was written; the window begins at `start`. Writers and rooms of before are void."""
+
+
+@runtime_checkable
+class Viewable(Protocol):
+    """A staging whose bytes can be read where they are."""
+
+    def pinned(self, upload_id: str) -> AbstractContextManager[None]:
+        """What is viewed inside stays as it is, also when it is given up meanwhile.
+
+        Raises:
+            StagingUnavailable: the upload has no place.
+        """
+
+    def view(self, upload_id: str, offset: int, length: int) -> memoryview:
+        """Of the bytes from `offset` as many as lie together; none where they can't be read. Any thread.
+
+        Raises:
+            StagingUnavailable: the upload has no place (any more).
+        """

@@ -1,4 +1,4 @@
-"""The pool's size: the guide's three cures lower it, floor and ceiling hold."""
+"""The sizes of the pool and of staging in memory: the guide's three cures lower them, floor and ceiling hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.services.limits.sizing import POOL_CEILING_BYTES, pool_slabs
+from app.services.limits.sizing import MIN_WINDOW_BYTES, POOL_CEILING_BYTES, StagingMemory, pool_slabs, staging_memory
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -77,3 +77,59 @@ def test_every_thread_has_a_slab_and_the_reserve_is_extra(threads: int) -> None:
 def test_figure_of_the_operator_is_taken_as_it_is() -> None:
     """Above the ceiling too, whatever the other settings."""
     assert slabs(buffer_pool_bytes=300 * MIB, max_memory_percent=10.0) == 300
+
+
+def test_half_a_pool_does_where_nothing_is_read_through_it() -> None:
+    """Staging in memory is read where it is."""
+    assert slabs(for_receiving_only=True) == 16
+    assert slabs(for_receiving_only=True, buffer_pool_bytes=300 * MIB) == 300
+
+
+def staging(**changes: Any) -> StagingMemory:
+    """Staging in memory on an 8 GiB server with the default settings, but for the changes."""
+    arguments: dict[str, Any] = {
+        "memory_limit_bytes": 8 * GIB,
+        "max_memory_percent": 80.0,
+        "uploads": 20,
+        "chunks": 8,
+        "staging_bytes": None,
+    }
+    return staging_memory(**(arguments | changes))
+
+
+def total(**changes: Any) -> int:
+    """Its bytes."""
+    memory = staging(**changes)
+    return memory.slabs * memory.slab_bytes
+
+
+def test_defaults_give_a_gibibyte_and_each_upload_its_share() -> None:
+    """The figure of the documentation."""
+    assert staging() == StagingMemory(slab_bytes=2 * MIB, slabs=512, window_slabs=25)
+
+
+@pytest.mark.parametrize("memory", [2 * GIB, 4 * GIB, 64 * GIB])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("max_memory_percent", (60.0, 70.0, 80.0, 95.0)), ("uploads", (5, 10, 15, 20)), ("chunks", (2, 4, 6, 8))],
+)
+def test_each_cure_of_the_guide_lowers_staging_in_memory(memory: int, name: str, values: tuple[float, ...]) -> None:
+    """Fewer percent, uploads or chunks: strictly less."""
+    sizes = [total(memory_limit_bytes=memory, **{name: value}) for value in values]
+    assert all(lower < higher for lower, higher in pairwise(sizes))
+
+
+@pytest.mark.parametrize("uploads", [1, 3, 20, 1000])
+@pytest.mark.parametrize("bytes_given", [None, 20 * MIB, 300 * MIB, 2 * GIB])
+def test_all_active_uploads_have_their_windows_at_once(uploads: int, bytes_given: int | None) -> None:
+    """And a window is large enough to get on, and of so many slabs that little is lost to where it begins."""
+    memory = staging(uploads=uploads, staging_bytes=bytes_given)
+    assert memory.slabs >= uploads * memory.window_slabs
+    assert memory.window_slabs * memory.slab_bytes >= MIN_WINDOW_BYTES
+    assert memory.window_slabs >= 16 or memory.slab_bytes == 256 * 1024
+
+
+def test_the_operators_figure_for_staging_is_kept_to() -> None:
+    """To the slab."""
+    assert total(staging_bytes=300 * MIB) == 300 * MIB
+    assert total(staging_bytes=20 * MIB) == 20 * MIB

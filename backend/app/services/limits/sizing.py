@@ -19,9 +19,9 @@ _FULL_LANES = 256  # connections that may send at once from which on the pool gr
 _STAGING_CEILING_BYTES = 1280 * 1024 * 1024  # with the default percentage: 1 GiB
 _STAGING_SHARE = 4  # a quarter of the memory there is: relaying is what such a machine is for
 _STAGING_FULL_LANES = 160  # 20 uploads with 8 chunks each: more share the same
-_LARGE_WINDOW_BYTES = 16 * 1024 * 1024
-_LARGE_SLAB_BYTES = 1024 * 1024
-_SMALL_SLAB_BYTES = 256 * 1024
+_WINDOW_SLABS = 16  # at least, since up to one is lost to where a window begins; a large slab is read in one go
+_SMALLEST_SLAB_BYTES = 256 * 1024
+_LARGEST_SLAB_BYTES = 2 * 1024 * 1024
 
 
 def pool_slabs(
@@ -33,6 +33,7 @@ def pool_slabs(
     worker_threads: int,
     slab_bytes: int,
     buffer_pool_bytes: int | None,
+    for_receiving_only: bool = False,
 ) -> int:
     """Number of slabs of the pool.
 
@@ -47,6 +48,7 @@ def pool_slabs(
         worker_threads: that move bodies; each holds a slab during a burst.
         slab_bytes: size of one slab.
         buffer_pool_bytes: the operator's own figure, taken as it is; None to compute it.
+        for_receiving_only: nothing is read through it, since staging is in memory itself: half of it does.
 
     Returns:
         At least `worker_threads + 1`, a slab for each thread and the reserved one, also against the operator's figure
@@ -55,7 +57,7 @@ def pool_slabs(
     if buffer_pool_bytes is None:
         most = min(memory_limit_bytes / _MEMORY_SHARE, POOL_CEILING_BYTES)
         lanes = min(1.0, users * chunks / _FULL_LANES)
-        buffer_pool_bytes = int(most * max_memory_percent / 100 * lanes)
+        buffer_pool_bytes = int(most * max_memory_percent / 100 * lanes / (2 if for_receiving_only else 1))
     return max(worker_threads + 1, buffer_pool_bytes // slab_bytes)
 
 
@@ -91,6 +93,8 @@ def staging_memory(
         lanes = min(1.0, uploads * chunks / _STAGING_FULL_LANES)
         staging_bytes = int(most * max_memory_percent / 100 * lanes)
     window_bytes = max(MIN_WINDOW_BYTES, staging_bytes // uploads)
-    slab_bytes = _LARGE_SLAB_BYTES if window_bytes >= _LARGE_WINDOW_BYTES else _SMALL_SLAB_BYTES
+    slab_bytes = _LARGEST_SLAB_BYTES
+    while slab_bytes > _SMALLEST_SLAB_BYTES and slab_bytes * _WINDOW_SLABS > window_bytes:
+        slab_bytes //= 2
     window_slabs = window_bytes // slab_bytes
     return StagingMemory(slab_bytes, max(uploads * window_slabs, staging_bytes // slab_bytes), window_slabs)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -134,7 +135,7 @@ class _Slabs:
 
 
 class MemoryStaging:
-    """`Staging` and `Windowed` over anonymous memory."""
+    """`Staging`, `Windowed` and `Viewable` over anonymous memory."""
 
     def __init__(self, slab_bytes: int, slabs: int, *, window_slabs: int, timeout_s: float) -> None:
         """Decide the size; nothing is allocated before `open`.
@@ -226,6 +227,29 @@ class MemoryStaging:
         finally:
             self._copied(place)
         return length
+
+    @contextmanager
+    def pinned(self, upload_id: str) -> Iterator[None]:
+        """The upload's slabs go to nobody else meanwhile."""
+        place = self._place(upload_id)
+        with self._lock:
+            if place.void:
+                raise StagingUnavailable(_NO_PLACE)
+            place.copying += 1
+        try:
+            yield
+        finally:
+            self._copied(place)
+
+    def view(self, upload_id: str, offset: int, length: int) -> memoryview:
+        """As many as lie in one slab."""
+        place, arena = self._place(upload_id), self._mapped()
+        with self._lock:
+            count = place.window.readable(offset, length)
+            if not count:
+                return memoryview(b"")
+            slab, inside, together = place.window.places(offset, count)[0]
+        return arena.view(slab * self._slab_bytes + inside, together)
 
     async def sync(self, upload_id: str) -> None:
         """Nothing: no memory survives a power cut."""
