@@ -29,10 +29,10 @@ from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
 
 from app.destinations.google_drive.login_file import Kind, Login, check_addresses, read_object
 from app.destinations.google_drive.options import GoogleDriveOptions
+from app.destinations.google_drive.web import LIMITS_S, failure, trust_the_system
 
 __all__ = ["Client", "Consent", "ConsentError", "Granted", "NotTheRedirect", "read_client", "revoke"]
 
-_LIMITS_S: Final = (5.0, 30.0)
 _LONGEST_FILE: Final = 65_536
 _CONSOLE: Final = "in the Google Cloud console (docs/google-drive.md)"
 
@@ -113,6 +113,7 @@ class Consent:
             "token_uri": options.token_url,
         }
         self._flow = Flow.from_client_config({"installed": config}, scopes=[scope], redirect_uri=redirect_uri)
+        trust_the_system(self._flow.oauth2session)
         self._flow.oauth2session.max_redirects = 0
         self._state = secrets.token_urlsafe(24)
         with _oauthlib(options):
@@ -161,11 +162,11 @@ class Consent:
         """
         with _oauthlib(self._options):
             try:
-                answer = self._flow.fetch_token(code=code, include_client_id=True, timeout=_LIMITS_S)
+                answer = self._flow.fetch_token(code=code, include_client_id=True, timeout=LIMITS_S)
             except OAuth2Error as exc:
                 raise ConsentError(_no_token(exc.error or "", exc.description or "")) from None
             except requests.RequestException as exc:
-                raise ConsentError(_unreachable(exc)) from None
+                raise ConsentError(f"Google can't be reached: {failure(exc)}") from None
             except (ValueError, TypeError, AttributeError):
                 raise ConsentError(f"{self._options.token_url} answers as no token endpoint does") from None
             finally:
@@ -223,19 +224,6 @@ def _no_token(error: str, description: str) -> str:
             return f"Google gives no token ({said}); nothing was saved"
 
 
-def _unreachable(exc: requests.RequestException) -> str:
-    match exc:
-        case requests.exceptions.SSLError():
-            reason = "its certificate is not accepted; see that this machine's clock and CA certificates are right"
-        case requests.exceptions.Timeout():
-            reason = "no answer in time"
-        case requests.exceptions.TooManyRedirects():
-            reason = "it sends us elsewhere"
-        case _:
-            reason = "no connection"
-    return f"Google can't be reached: {reason}"
-
-
 @contextmanager
 def _oauthlib(options: GoogleDriveOptions) -> Iterator[None]:
     """What oauthlib must be told: that we look at the granted scopes ourselves, and that a root without TLS is meant."""
@@ -267,15 +255,17 @@ def revoke(login: Login, options: GoogleDriveOptions) -> bool:
         ConsentError: Google could not be told.
     """
     url = f"{options.token_url.removesuffix('/token')}/revoke"
-    try:
-        answer = requests.post(
-            url, data={"token": login.info["refresh_token"]}, timeout=_LIMITS_S, allow_redirects=False
-        )
-        said: Any = answer.json()
-    except requests.exceptions.JSONDecodeError:
-        said = {}
-    except requests.RequestException as exc:
-        raise ConsentError(_unreachable(exc)) from None
+    form = {"token": login.info["refresh_token"]}
+    said: Any = None
+    with requests.Session() as session:
+        trust_the_system(session)
+        try:
+            answer = session.post(url, data=form, timeout=LIMITS_S, allow_redirects=False)
+            said = answer.json()
+        except requests.exceptions.JSONDecodeError:
+            pass
+        except requests.RequestException as exc:
+            raise ConsentError(f"Google can't be reached: {failure(exc)}") from None
     if answer.status_code == HTTPStatus.OK:
         return True
     if isinstance(said, dict) and str(said.get("error")) in {"invalid_token", "invalid_grant"}:

@@ -33,12 +33,11 @@ from app.core.errors import DestinationLoginLost, DestinationUnavailable
 from app.destinations.google_drive.login_file import Kind, Login, Stamp, read_login, stamp_of
 from app.destinations.google_drive.options import GoogleDriveOptions
 from app.destinations.google_drive.refusals import Refusal, refusal_error
+from app.destinations.google_drive.web import LIMITS_S, failure, trust_the_system
 from app.posix.threads import run_to_end
 
 __all__ = ["GoogleTokens"]
 
-_CONNECT_S: Final = 5.0
-_ANSWER_S: Final = 15.0
 _EARLY_S: Final = 300.0
 _EARLY_SHARE: Final = 0.2  # of a life that is shorter than Google's hour
 _SPARE_S: Final = 10.0  # a token this close to its end is not handed out when a new one can't be had
@@ -155,6 +154,7 @@ class _Desk:
     def _fetch(self, login: Login, credentials: Credentials) -> _Held:
         before = time.monotonic()
         with requests.Session() as session:
+            trust_the_system(session)
             transport = _Transport(session)
             try:
                 credentials.refresh(transport)  # type: ignore[no-untyped-call]
@@ -163,7 +163,10 @@ class _Desk:
             except RefreshError as exc:
                 raise refusal_error(login, _refusal(exc, login, transport.status), transport.clock_ahead_s) from None
             except GoogleAuthError as exc:
-                raise DestinationUnavailable(_unreachable(exc)) from None
+                reason = failure(exc.args[0] if exc.args else None)
+                raise DestinationUnavailable(
+                    f"Google can't be reached for an access token now: {reason}. What was received is kept."
+                ) from None
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise refusal_error(login, Refusal(transport.status), None) from None
             finally:
@@ -201,7 +204,7 @@ class _Transport(Request):
         """Ask; a redirect is an answer like any other."""
         del timeout
         self.status = None
-        limits: Any = (_CONNECT_S, _ANSWER_S)
+        limits: Any = LIMITS_S
         answer: Response = super().__call__(  # type: ignore[no-untyped-call]
             url, method, body, headers, limits, allow_redirects=False, **kwargs
         )
@@ -251,17 +254,3 @@ def _refusal(exc: RefreshError, login: Login, status: int | None) -> Refusal:
         each if isinstance(each, str) and not any(str(secret) in each for secret in ours) else "" for each in said
     )
     return Refusal(status, code, description)
-
-
-def _unreachable(exc: GoogleAuthError) -> str:
-    cause = exc.args[0] if exc.args else None
-    match cause:
-        case requests.exceptions.SSLError():
-            reason = "its certificate is not accepted; see that this machine's clock and CA certificates are right"
-        case requests.exceptions.Timeout():
-            reason = "no answer in time"
-        case requests.exceptions.ProxyError():
-            reason = "the proxy does not let us through"
-        case _:
-            reason = "no connection"
-    return f"Google can't be reached for an access token now: {reason}. What was received is kept."

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -193,12 +195,35 @@ def test_a_token_endpoint_in_trouble_is_said(
     drive: DriveEmulator, options: GoogleDriveOptions, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Errors without a form, and none at all."""
-    monkeypatch.setattr(consent_module, "_LIMITS_S", (1.0, 0.3))
+    monkeypatch.setattr(consent_module, "LIMITS_S", (1.0, 0.3))
     drive.script([Rule("token", Status(503), times=1), Rule("token", Stall(1.0, then="cut"), times=1)])
     for said in ("gives no token|answers as no token endpoint", "can't be reached: no answer in time"):
         consent = Consent(options, client, SCOPE_OWN, BACK)
         with pytest.raises(ConsentError, match=said):
             consent.exchange(consent.code(agree(consent)))
+
+
+def test_a_token_endpoint_that_sends_us_elsewhere_is_not_followed(options: GoogleDriveOptions, client: Client) -> None:
+    """The code and the client's secret went to the address in the settings, and to no other."""
+    asked = []
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(307)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.handle_request).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(ConsentError, match="sends us elsewhere"):
+            Consent(replace(options, api_root=root), client, SCOPE_OWN, BACK).exchange("4/0Acode")
+    assert asked == ["/token"]
 
 
 @pytest.mark.parametrize(

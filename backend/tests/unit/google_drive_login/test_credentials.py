@@ -8,11 +8,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp import web
 
 from app.core.errors import DestinationLoginLost, DestinationRefused, DestinationUnavailable
@@ -311,11 +313,30 @@ async def test_silence_is_unavailable(
     drive: DriveEmulator, tokens: GoogleTokens, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is a limit to waiting."""
-    monkeypatch.setattr(credentials, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(credentials, "LIMITS_S", (1.0, 0.2))
     save(drive.authorized_user())
     drive.script([Rule("token", Stall(2.0, then="cut"), times=1)])
     with pytest.raises(DestinationUnavailable, match="no answer in time"):
         await tokens.token()
+
+
+async def test_the_system_decides_which_certificates_are_trusted(
+    options: GoogleDriveOptions, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for everything else that the server asks of Google Drive; an unknown authority is said."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    async with DriveEmulator(Options(tls=(tmp_path / "cert.pem", tmp_path / "key.pem"))) as drive:
+        save(drive.authorized_user())
+        tokens = GoogleTokens(replace(options, api_root=drive.root))
+        with pytest.raises(DestinationUnavailable, match="certificate is not accepted"):
+            await tokens.token()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        assert await tokens.token()
+        await tokens.aclose()
 
 
 async def _serve(handler: Callable[[web.Request], Any]) -> tuple[web.AppRunner, str]:
