@@ -4,6 +4,8 @@ Laws:
 - A name that an upload has been given is kept from the other uploads of this process while it is under way, so that two
   at once never choose the same. It is free again when the session is let go of, however that happens.
 - A number is free when Drive has no such name and nobody was given it. Of many taken numbers few are looked at.
+- Most names are free, and Drive does not mind two of a name: so the plain one is taken without asking, which saves a
+  round trip at the beginning. `finish` looks while it sends the last bytes, and renames the file in the rare other case.
 - Finishing under policies that care about what is there (`fail`, `replace`) is one upload at a time for each name.
 """
 
@@ -75,6 +77,14 @@ class Names:
                     self._given[place.id, name] = holder
                     return name
                 taken, free = free, _HIGHEST
+
+    def take_plain(self, holder: Holder, target: Target, place: Place) -> str | None:
+        """The name as it was asked for, unless another upload of this process was given it; `finish` looks whether it is free."""
+        self.release(holder)
+        if not self._is_free(place, target.filename, holder):
+            return None
+        self._given[place.id, target.filename] = holder
+        return target.filename
 
     def keep(self, holder: Holder, parent: str, name: str) -> None:
         """The name was given to the upload in an earlier life."""

@@ -119,7 +119,11 @@ class DriveSession:
     async def _settle(self) -> None:
         """Choose the folder and the name."""
         place = await self._means.folders.at(self._target.folder)
-        name = await self._means.names.choose(self, self._target, place)
+        names, name = self._means.names, None
+        if self._target.on_conflict is NameConflictPolicy.RENAME:
+            name = names.take_plain(self, self._target, place)
+        if name is None:
+            name = await names.choose(self, self._target, place)
         saved = self._transit.saved
         self._transit.saved = replace(saved, parent=place.id, drive_id=place.drive_id, name=name)
 
