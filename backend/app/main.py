@@ -75,7 +75,8 @@ _PAUSE_AFTER_BREAKING_S = 1.0
 def _step_back() -> None:
     """Digests of what has arrived let what is arriving go first (Linux: niceness is per thread, setpriority(2))."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
+        with contextlib.suppress(OSError):  # a server that runs at a higher niceness may not lower it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
 
 
 @dataclass(slots=True)

@@ -65,4 +65,5 @@ def _google_drive(folder_id: str, settings: Settings, values: KeepsValues | None
     from app.destinations.google_drive.options import GoogleDriveOptions  # noqa: PLC0415
 
     options = GoogleDriveOptions.from_settings(settings)
-    return GoogleDriveDestination(folder_id, options=options, tokens=GoogleTokens(options), values=values)
+    tokens = GoogleTokens(options)
+    return GoogleDriveDestination(folder_id, options=options, tokens=tokens, values=values, on_closed=tokens.aclose)

@@ -8,7 +8,7 @@ caller's business.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import Final
@@ -33,6 +33,7 @@ from app.destinations.port import Abilities, KeepsValues, Target
 
 __all__ = ["GoogleDriveDestination"]
 
+_TRANSFERS: Final = 32  # each is one connection, and Drive's rate is one connection's
 _LEDGER_KEY: Final = "google-drive-sent"
 
 
@@ -49,6 +50,7 @@ class GoogleDriveDestination:
         ledger: Ledger | None = None,
         timeouts: Timeouts | None = None,
         tls: ssl.SSLContext | None = None,
+        on_closed: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Describe it; nothing is touched yet.
 
@@ -60,6 +62,7 @@ class GoogleDriveDestination:
             ledger: shared with other destinations of the same account, in place of one over `values`.
             timeouts: how long Drive may take.
             tls: what to trust instead of the system's certificate authorities.
+            on_closed: called at the end of `aclose`; closes the tokens where nobody else uses them.
         """
         self._options = options
         self._api = DriveApi(options, tokens, timeouts=timeouts or Timeouts(), tls=tls)
@@ -79,6 +82,7 @@ class GoogleDriveDestination:
             sealer=self._sealer,
             threads=self._threads,
         )
+        self._on_closed = on_closed
         self._used: int | None = None
         self._room: int | None = None
 
@@ -86,7 +90,10 @@ class GoogleDriveDestination:
     def abilities(self) -> Abilities:
         """In order, in multiples of 256 KiB; the last bytes publish."""
         return Abilities(
-            part_multiple_bytes=PART_BYTES, last_with_finish=True, native_digests=frozenset({"sha256", "md5"})
+            transfers=_TRANSFERS,
+            part_multiple_bytes=PART_BYTES,
+            last_with_finish=True,
+            native_digests=frozenset({"sha256", "md5"}),
         )
 
     async def check(self) -> None:
@@ -148,6 +155,8 @@ class GoogleDriveDestination:
         await self._ledger.aclose()
         await self._api.aclose()
         self._threads.shutdown(wait=False)
+        if self._on_closed is not None:
+            await self._on_closed()
 
 
 def _number(said: object) -> int | None:
