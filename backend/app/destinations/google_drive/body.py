@@ -8,7 +8,9 @@ Laws:
 - How we know is flow control, not polling. A plain transport pauses its protocol when the buffer is above the high mark,
   and resumes it at the low one: with marks of 0 that is "not empty" and "empty". The TLS transports pause at the mark
   itself: theirs are 1 and 0 (with 0 and 0 they would pause when empty, and nothing would resume them).
-- A body that is not sent to its end ends its connection, by `abort`: a `close` would go on writing.
+- A body that is not sent to its end ends its connection, by `abort`: a `close` would go on writing. Nor does the kernel
+  go on with what it has (`SO_LINGER` of 0 seconds, so closing is a reset, also when aiohttp closes because no answer has
+  come): at Drive, bytes of a request that was given up must not come on top of those of the next one.
 - The pieces are iterated by one task at a time, and by none when `stop` has returned.
 - What the pieces raise is kept for the caller (`error`); what the connection raises is aiohttp's business.
 """
@@ -16,6 +18,8 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, cast
 
@@ -28,6 +32,7 @@ from app.core.upload import KIB, MIB
 
 __all__ = ["PieceBody"]
 
+_RESET: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 _SLICE_BYTES: Final = MIB  # written at once; much more at once is slower
 _TLS_SLICE_BYTES: Final = 256 * KIB  # the TLS layer encrypts all of it, into memory that nobody counts
 
@@ -101,6 +106,7 @@ class PieceBody(Payload):
         self._task = asyncio.current_task()
         connection = _Connection(stream, transport, self._stall_s)
         try:
+            connection.close_by_reset()
             connection.count_every_byte()
             stream.send_headers()
             await connection.emptied()
@@ -186,6 +192,11 @@ class _Connection:
         if self._lost is not None:
             self._lost.add_done_callback(_seen)
         self.slice_bytes = _TLS_SLICE_BYTES if self._encrypted else _SLICE_BYTES
+
+    def close_by_reset(self) -> None:
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None and not self._transport.is_closing():
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def count_every_byte(self) -> None:
         if not self._transport.is_closing():
