@@ -2,16 +2,23 @@
 SHELL := /bin/sh
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: help run test check setup bench lock clean
+SIZE_MB ?= 900
+
+.PHONY: help run demo test check setup bench lock clean
 
 help:
 	@echo "make run     start the server on http://127.0.0.1:8000 (settings: backend/.env)"
+	@echo "make demo    one file to an emulated Google Drive, in both modes (SIZE_MB=$(SIZE_MB), five minutes)"
 	@echo "make test    all tests          make check   lint, types, layers"
 	@echo "make bench   the measurements   make lock    renew the lock files"
 
 run:
 	@scripts/setup run
 	@cd backend && exec $(BIN)/forebay-server serve
+
+demo:
+	@scripts/setup run
+	@exec $(BIN)/python -m bench.demo --size-mb $(SIZE_MB)
 
 setup:
 	@scripts/setup dev

@@ -15,7 +15,7 @@ from bench.scene import LATENCY_S, Drive, drive_server
 __all__ = ["chunks"]
 
 
-def chunks(directory: Path, *, uploads: int = 4, each: int = 128, rounds: int = 3) -> list[Figure]:
+def chunks(directory: Path, *, uploads: int = 4, each: int = 64, rounds: int = 3) -> list[Figure]:
     """Chunks of 16 MiB a second, over some seconds: taken by the server, and at Drive."""
     chunk = 16 * MIB
     size = each * chunk

@@ -59,6 +59,7 @@ class Crowd:
     """Attempts that clients repeated."""
     peak_rss_mib: float
     pool_mib: float
+    """Slabs, and the memory in which bytes wait where there is no spool."""
     requests: int
     faults: int
     violations: int
@@ -148,6 +149,8 @@ def many_users(
             seconds = time.monotonic() - began
             peak = server.peak_rss_mib()
             pool = server.metric("forebay_pool_slabs") * server.metric("forebay_pool_slab_bytes") / MIB
+            if server.settings.get("PARALLEL_UPLOAD_STAGING") == "memory":
+                pool += server.metric("forebay_staging_total_bytes") / MIB
         there = Counter((file["name"], file["size"], file["digests"]["sha256"]) for file in emulator.files())
         counts, injected = emulator.counts(), emulator.injected()
     done = {name for each in said for name in each.done}
