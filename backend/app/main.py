@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import os
 import resource
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import stamina
 import structlog
@@ -70,6 +72,7 @@ _TRANSFER_THREADS = 2
 _SMALLEST_MEMORY = 1024 * MIB
 _BACKGROUND_NICENESS = 10
 _PAUSE_AFTER_BREAKING_S = 1.0
+_DESCRIPTORS_PER_CONNECTION = 3
 
 
 def _step_back() -> None:
@@ -539,7 +542,7 @@ def serve(settings: Settings) -> int:
         file_bytes=settings.log_file_mb * MIB,
         file_count=settings.log_file_count,
     )
-    _raise_descriptor_limit()
+    _provide_descriptors(_DESCRIPTORS_PER_CONNECTION * settings.max_connections)
     try:
         return uvloop.run(_serve(settings, logging))
     except ForebayError as exc:
@@ -558,11 +561,18 @@ def _tell_service_manager(state: str) -> None:
         manager.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
-def _raise_descriptor_limit() -> None:
-    """A connection needs up to three descriptors; the usual soft limit of 1,024 is for programs that use select(2)."""
+def _provide_descriptors(wanted: int) -> None:
+    """Raise the limit (the usual 1,024 is for programs that use select(2)), and have the kernel make the table now.
+
+    It doubles the table when a descriptor does not fit, and in a process with threads each doubling waits for all
+    processors (expand_fdtable, synchronize_rcu): 100 ms and more in the event loop, under load.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # `doctor` tells when it is too low
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError), Path(os.devnull).open("rb") as any_file:
+        os.close(fcntl.fcntl(any_file, fcntl.F_DUPFD_CLOEXEC, min(wanted, soft - 1)))
 
 
 @asynccontextmanager
