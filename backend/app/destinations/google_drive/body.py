@@ -18,8 +18,12 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, cast
 
@@ -34,6 +38,7 @@ __all__ = ["PieceBody"]
 
 _RESET: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 _SLICE_BYTES: Final = MIB  # written at once; much more at once is slower
+_LOOK_S: Final = 0.02
 _TLS_SLICE_BYTES: Final = 256 * KIB  # the TLS layer encrypts all of it, into memory that nobody counts
 
 
@@ -114,7 +119,11 @@ class PieceBody(Payload):
             connection.count_as_before()
         except BaseException as exc:
             self.stalled = isinstance(exc, TimeoutError) and self.error is None
-            await connection.cut()
+            try:
+                if self.ended_early or self.forbidden:
+                    await connection.delivered()
+            finally:
+                await connection.cut()
             raise
         finally:
             self._task = None
@@ -229,6 +238,20 @@ class _Connection:
                 raise ClientConnectionResetError("the transport tells nothing of its buffer")
         self._check()
 
+    async def delivered(self) -> None:
+        """Wait until the peer's machine has what was sent, as long as that gets on: a reset would undo it."""
+        connection = self._transport.get_extra_info("socket")
+        held, since = -1, time.monotonic()
+        while connection is not None and not self._transport.is_closing():
+            before, held = held, _on_its_way(connection.fileno())
+            if not held:
+                return
+            if held != before:
+                since = time.monotonic()
+            elif time.monotonic() - since > self._stall_s:
+                return
+            await asyncio.sleep(_LOOK_S)  # the kernel tells of nothing that could be waited for
+
     def _check(self) -> None:
         if self._stream.transport is None or self._transport.is_closing():
             raise ClientConnectionResetError("the connection is lost")
@@ -249,6 +272,14 @@ class _Connection:
                 cancelled = exc
         if cancelled is not None:
             raise cancelled
+
+
+def _on_its_way(fd: int) -> int:
+    """Bytes that the kernel has and that the peer's kernel has not acknowledged (tcp(7), SIOCOUTQ)."""
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _seen(future: asyncio.Future[None]) -> None:

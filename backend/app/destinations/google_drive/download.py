@@ -69,6 +69,8 @@ async def _pieces(response: aiohttp.ClientResponse, start: int, end: int) -> Asy
     # A server that knows no ranges begins at the beginning.
     position = start if response.status == HTTPStatus.PARTIAL_CONTENT else 0
     broken: DestinationUnavailable | None = None
+    if start == end:
+        return
     try:
         while position < end:
             piece = await response.content.read(_PIECE_BYTES)

@@ -118,6 +118,11 @@ class Ledger:
         """Bytes in the last 24 hours."""
         return self._window.sent(self._clock())
 
+    @property
+    def left(self) -> int:
+        """Bytes that may still be sent now."""
+        return max(0, self.limit - self.sent)
+
     async def load(self) -> None:
         """Take over what was kept, once that can be read."""
         if self._loaded or self._values is None:
@@ -148,7 +153,7 @@ class Ledger:
 
     def may_send(self, size: int) -> bool:
         """While bytes are being sent: whether so many more are within the limit."""
-        return self.sent + size <= self.limit
+        return size <= self.left
 
     def spend(self, size: int) -> None:
         """So many were sent."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -23,7 +23,7 @@ from app.core.upload import NameConflictPolicy, StoredFile
 from app.destinations.google_drive.files import RemoteFile
 from app.destinations.google_drive.folders import ROOT
 from app.destinations.google_drive.state import SavedSession
-from app.destinations.google_drive.transit import Means, Transit
+from app.destinations.google_drive.transit import FolderGone, Means, Transit
 from app.destinations.port import Digests, Source, Target
 from app.posix.threads import run_to_end
 
@@ -46,7 +46,6 @@ class DriveSession:
             size=target.size,
             media_type=target.media_type if _MEDIA_TYPE.fullmatch(target.media_type) else _DEFAULT_TYPE,
             means=means,
-            elsewhere=self._elsewhere,
         )
         self._stored: StoredFile | None = None
 
@@ -76,12 +75,12 @@ class DriveSession:
         if self._target.size > _LARGEST_BYTES:
             raise FileTooLarge("The file is larger than Google Drive takes (5 TB).")
         await self._settle()
-        await self._transit.start()
+        await self._ready(self._transit.start)
 
     async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
         """One PUT, as long as the pieces come."""
         transit, before = self._transit, self._transit.committed
-        await transit.open()
+        await self._ready(transit.open)
         if transit.file is None and transit.committed == before and length > 0:
             await transit.send(pieces, length)
         return transit.committed
@@ -92,7 +91,7 @@ class DriveSession:
             return self._stored
         transit, names = self._transit, self._means.names
         async with names.alone(transit.saved.parent, self._target):
-            await transit.open()
+            await self._ready(transit.open)
             others = asyncio.create_task(self._others()) if transit.file is None else None
             try:
                 if others is not None:
@@ -127,12 +126,17 @@ class DriveSession:
         saved = self._transit.saved
         self._transit.saved = replace(saved, parent=place.id, drive_id=place.drive_id, name=name)
 
-    async def _elsewhere(self) -> bool:
-        """The folder was removed meanwhile: make it again."""
-        gone = self._transit.saved.parent
-        self._means.folders.forget(self._target.folder)
-        await self._settle()
-        return self._transit.saved.parent != gone
+    async def _ready(self, way: Callable[[], Awaitable[None]]) -> None:
+        """`start` or `open` the transit, in a folder that is there."""
+        try:
+            await way()
+        except FolderGone:
+            gone = self._transit.saved.parent
+            self._means.folders.forget(self._target.folder)
+            await self._settle()
+            if self._transit.saved.parent == gone:
+                raise
+            await way()
 
     async def _others(self) -> list[RemoteFile]:
         """Files of the name in the folder, but for ours."""

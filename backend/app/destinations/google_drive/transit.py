@@ -12,7 +12,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from yarl import URL
 from app.core.errors import DestinationRefused, DestinationUnavailable, ForebayError
 from app.destinations.google_drive.api import DriveApi
 from app.destinations.google_drive.body import PieceBody
+from app.destinations.google_drive.faults import error_for
 from app.destinations.google_drive.files import UPLOAD_KEY, Files, Place, RemoteFile
 from app.destinations.google_drive.folders import ROOT, Folders
 from app.destinations.google_drive.ids import IdPool
@@ -32,7 +33,7 @@ from app.destinations.google_drive.sealing import Sealer
 from app.destinations.google_drive.state import SavedSession
 from app.destinations.google_drive.upload import Done, Gone, Held, IdTaken, ResumableUpload, StartRefused, start
 
-__all__ = ["PART_BYTES", "Means", "Transit"]
+__all__ = ["PART_BYTES", "FolderGone", "Means", "Transit"]
 
 PART_BYTES: Final = 262_144  # every PUT but the last is a multiple
 _STARTS: Final = 3
@@ -55,6 +56,10 @@ class Means:
     threads: Executor
 
 
+class FolderGone(DestinationRefused):
+    """The folder that the file is to be in was removed."""
+
+
 class Transit:
     """Of one upload; used by one task at a time."""
 
@@ -65,7 +70,6 @@ class Transit:
         size: int,
         media_type: str,
         means: Means,
-        elsewhere: Callable[[], Awaitable[bool]],
     ) -> None:
         """Describe it; `take_up` or `start` must follow.
 
@@ -74,13 +78,11 @@ class Transit:
             size: of the file.
             media_type: one that can stand in a header.
             means: what it works with.
-            elsewhere: asked when the folder is gone: chooses another one in `saved`; False when there is none.
         """
         self._upload_id = upload_id
         self._size = size
         self._media_type = media_type
         self._means = means
-        self._elsewhere = elsewhere
         self._upload: ResumableUpload | None = None
         self._in_doubt = False
         self._moving = False  # a body was cut off: some of it may still be on its way within Drive
@@ -110,6 +112,7 @@ class Transit:
 
         Raises:
             DestinationUnavailable: not now; or a new id was chosen, which is in `saved`: come again.
+            FolderGone: as `start`.
         """
         if self._in_doubt:
             await self._look()
@@ -180,7 +183,10 @@ class Transit:
     async def start(self) -> None:
         """Begin a session; or find that it is a file already.
 
-        Tried again at once where the id or the folder turns out to be used up: a new one helps, and waiting does not.
+        Tried again at once where the id turns out to be used up: a new one helps, and waiting does not.
+
+        Raises:
+            FolderGone: choose another in `saved`, and come again.
         """
         self._means.ledger.check(self._size)
         for _ in range(_STARTS):
@@ -194,7 +200,7 @@ class Transit:
                     return
                 self.forget()
             except StartRefused as refused:
-                await self._cure(refused)
+                self._cure(refused)
             else:
                 return
         raise DestinationUnavailable("Google Drive began no upload session. What was received is kept.")
@@ -214,13 +220,13 @@ class Transit:
         self.saved = replace(self.saved, sealed_uri=means.sealer.seal(str(self._upload.uri)))
         self.committed, self._in_doubt = 0, False
 
-    async def _cure(self, refused: StartRefused) -> None:
-        """Take another id or folder where that is the matter; else raise."""
+    def _cure(self, refused: StartRefused) -> None:
+        """Take another id where that is the matter; else raise."""
         refusal, means = refused.refusal, self._means
         if refusal.may_be_daily_limit and (reached := means.ledger.believe()) is not None:
             raise reached
-        if "notFound" in refusal.reasons and await self._elsewhere():
-            return
+        if "notFound" in refusal.reasons:
+            raise FolderGone(error_for(refusal).detail)
         if "invalid" in refusal.reasons and "file ID" in refusal.message:
             means.ids.forget()
             self.forget()
@@ -242,10 +248,14 @@ class Transit:
         upload, ledger, first = self._upload, self._means.ledger, self.committed
         if upload is None:
             raise RuntimeError("there is no session")
-        publishes = first + length == self._size
-        limited = not publishes or length > PART_BYTES  # a file that lacks next to nothing is not parked for hours
+        limited = (
+            first + length < self._size or length > PART_BYTES
+        )  # what lacks next to nothing is not parked for hours
         if limited:
             ledger.check(length)
+            if not ledger.may_send(length):
+                length = max(PART_BYTES, ledger.left // PART_BYTES * PART_BYTES)
+        publishes = first + length == self._size
         body = PieceBody(
             pieces,
             length,
