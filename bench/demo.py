@@ -116,7 +116,10 @@ class Show:
             case "waiting":
                 self._note(mode, event["detail"] or event["reason"])
             case "completed":
-                self._move(mode, self._size, self._size, f"✓ after {duration(event['result']['elapsed_s'])}")
+                note = f"✓ after {duration(event['result']['elapsed_s'])}"
+                self._move(mode, self._size, self._size, note)
+                if not self._console.is_terminal:
+                    self._console.print(f"  {mode}: {note}")
 
     def _move(self, mode: str, received: int, stored: int, note: str) -> None:
         at = f"{stored // MB} of {self._size // MB} MB at Drive"
