@@ -17,11 +17,12 @@ import structlog
 from app.core.errors import DestinationRefused
 from app.destinations.google_drive.api import DriveApi
 
-__all__ = ["FIELDS", "FOLDER_TYPE", "UPLOAD_KEY", "Files", "Place", "RemoteFile", "quoted"]
+__all__ = ["FIELDS", "FOLDER_TYPE", "MY_DRIVE", "UPLOAD_KEY", "Files", "Place", "RemoteFile", "quoted"]
 
 log = structlog.get_logger(__name__)
 
 FOLDER_TYPE: Final = "application/vnd.google-apps.folder"
+MY_DRIVE: Final = "root"  # as the API calls the folder that all others are in
 UPLOAD_KEY: Final = "forebayUpload"  # the app's own property that says which upload a file is
 FIELDS: Final = "id,name,mimeType,size,md5Checksum,sha256Checksum,parents,trashed,createdTime,appProperties"
 _FOLDER_FIELDS: Final = "id,mimeType,trashed,driveId,capabilities(canAddChildren)"
@@ -134,11 +135,15 @@ class Files:
             params["pageToken"] = str(token)
         return sorted(found, key=lambda file: file.age)
 
-    async def make_folder(self, folder_id: str, name: str, parent: str) -> None:
-        """A folder under an id of ours: made before, it is there already."""
-        body = {"id": folder_id, "name": name, "mimeType": FOLDER_TYPE, "parents": [parent]}
-        conflict = frozenset({HTTPStatus.CONFLICT.value})
-        await self._api.call("POST", "/files", params={"fields": "id", **_ALL_DRIVES}, body=body, accept=conflict)
+    async def make_folder(self, folder_id: str, name: str, parent: str) -> bool:
+        """A folder under an id of ours: made before, it is there already. False: refused, perhaps for the id."""
+        body: dict[str, object] = {"id": folder_id, "name": name, "mimeType": FOLDER_TYPE}
+        if parent != MY_DRIVE:
+            body["parents"] = [parent]
+        accept = frozenset({HTTPStatus.CONFLICT.value, HTTPStatus.BAD_REQUEST.value})
+        params = {"fields": "id", **_ALL_DRIVES}
+        answer = await self._api.call("POST", "/files", params=params, body=body, accept=accept)
+        return answer.status != HTTPStatus.BAD_REQUEST
 
     async def rename(self, file_id: str, name: str) -> RemoteFile:
         """Give it another name."""

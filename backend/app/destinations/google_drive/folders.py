@@ -15,14 +15,14 @@ import time
 from contextvars import Context
 from typing import Final
 
-from app.core.errors import DestinationRefused
-from app.destinations.google_drive.files import Files, Place
+from app.core.errors import DestinationRefused, DestinationUnavailable
+from app.destinations.google_drive.files import MY_DRIVE, Files, Place
 from app.destinations.google_drive.ids import IdPool
 
-__all__ = ["ROOT", "Folders"]
+__all__ = ["Folders"]
 
-ROOT: Final = "root"  # My Drive, as the API calls it
 _BELIEVED_S: Final = 300.0
+_REMEMBERED: Final = 1000
 
 
 class Folders:
@@ -46,6 +46,7 @@ class Folders:
         """
         task = self._tasks.get(path)
         if task is None or (task.done() and time.monotonic() - self._found_at.get(path, 0.0) > _BELIEVED_S):
+            self._tidy()
             task = asyncio.create_task(self._find_or_make(path), name="drive-folder", context=Context())
             self._tasks[path] = task
             task.add_done_callback(lambda done: self._ended(path, done))
@@ -67,9 +68,8 @@ class Folders:
             DestinationRefused: it is not there, or is no folder.
         """
         if not self._folder_id:
-            return Place(
-                ROOT
-            )  # not looked at: with the scope drive.file it may not be seen, and can be written all the same
+            # Not looked at: with the scope drive.file it may not be seen, and can be written all the same.
+            return Place(MY_DRIVE)
         place = await self._files.place(self._folder_id)
         if place is None:
             raise DestinationRefused(
@@ -92,6 +92,13 @@ class Folders:
         if running:
             await asyncio.wait(running)
 
+    def _tidy(self) -> None:
+        """Of very many, only the latest are remembered."""
+        if len(self._tasks) >= _REMEMBERED:
+            for path in [path for path, task in self._tasks.items() if task.done()][: _REMEMBERED // 2]:
+                del self._tasks[path]
+                self._found_at.pop(path, None)
+
     def _ended(self, path: str, task: asyncio.Task[Place]) -> None:
         failed = task.cancelled() or task.exception() is not None
         if failed and self._tasks.get(path) is task:
@@ -109,6 +116,9 @@ class Folders:
         made = self._making.get(path)
         if made is None:
             made = self._making[path] = await self._ids.take()
-        await self._files.make_folder(made, name, parent.id)
-        del self._making[path]
+        known = await self._files.make_folder(made, name, parent.id)
+        self._making.pop(path, None)
+        if not known:
+            self._ids.forget()
+            raise DestinationUnavailable("Google Drive made no folder for the file. What was received is kept.")
         return Place(made, parent.drive_id)

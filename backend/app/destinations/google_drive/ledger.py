@@ -6,7 +6,8 @@ Laws:
   never shorter.
 - Near the limit nothing is begun; the wait until enough has fallen out of the window is known. We do not go on with
   another account.
-- What is kept (`KeepsValues`) may lag behind by some hundred MiB; not being able to keep it stops no upload.
+- What is kept (`KeepsValues`) is added to, so that several destinations of one account count together; it may lag behind
+  by some hundred MiB; not being able to keep it stops no upload.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from typing import Final
 
@@ -107,8 +109,8 @@ class Ledger:
         self._values = values
         self._clock = clock
         self._window = DailyWindow()
+        self._unsaved = DailyWindow()
         self._loaded = values is None
-        self._unsaved = 0
         self._saved_at = time.monotonic()
         self._saving: asyncio.Task[None] | None = None
         self._refusals = 0
@@ -127,13 +129,13 @@ class Ledger:
         """Take over what was kept, once that can be read."""
         if self._loaded or self._values is None:
             return
-        try:
-            kept = await self._values.get(self._key)
-        except ForebayError:
-            return
-        if not self._loaded:
-            self._loaded = True
-            self._window.merge(DailyWindow.parse(kept))
+        with suppress(ForebayError):
+            self._take(DailyWindow.parse(await self._values.get(self._key)))
+
+    def _take(self, kept: DailyWindow) -> None:
+        """What is kept, and what is not kept yet."""
+        kept.merge(self._unsaved)
+        self._window, self._loaded = kept, True
 
     def check(self, size: int) -> None:
         """Before so many bytes are begun to be sent; of many, enough that it is worth while.
@@ -157,9 +159,10 @@ class Ledger:
 
     def spend(self, size: int) -> None:
         """So many were sent."""
-        self._window.add(size, self._clock())
-        self._unsaved += size
-        if self._unsaved >= _UNSAVED_BYTES or time.monotonic() - self._saved_at > _UNSAVED_S:
+        now = self._clock()
+        self._window.add(size, now)
+        self._unsaved.add(size, now)
+        if self._unsaved.sent(now) >= _UNSAVED_BYTES or time.monotonic() - self._saved_at > _UNSAVED_S:
             self._save_soon()
 
     def begun(self) -> None:
@@ -177,7 +180,7 @@ class Ledger:
         """Keep what is not kept yet."""
         if self._saving is not None:
             await asyncio.wait({self._saving})
-        if self._unsaved:
+        if self._unsaved.sent(self._clock()):
             await self._save()
 
     def _save_soon(self) -> None:
@@ -185,15 +188,21 @@ class Ledger:
             self._saving = asyncio.create_task(self._save(), name="drive-ledger", context=Context())
 
     async def _save(self) -> None:
-        await self.load()
-        if self._values is None or not self._loaded:
+        if self._values is None:
             return
-        unsaved, self._saved_at = self._unsaved, time.monotonic()
+        self._saved_at = time.monotonic()
+        saved, self._unsaved = self._unsaved, DailyWindow()
         try:
-            await self._values.set(self._key, self._window.dump())
-        except ForebayError:
-            return
-        self._unsaved -= unsaved
+            kept = DailyWindow.parse(await self._values.get(self._key))
+            kept.merge(saved)
+            kept.sent(self._clock())  # lets go of what has fallen out
+            await self._values.set(self._key, kept.dump())
+        except BaseException as exc:
+            self._unsaved.merge(saved)
+            if not isinstance(exc, ForebayError):
+                raise
+        else:
+            self._take(kept)
 
 
 def _reached(wait_s: int) -> DestinationQuotaReached:

@@ -20,8 +20,7 @@ from typing import Final
 
 from app.core.errors import DestinationMismatch, DestinationUnavailable, FileTooLarge, ForebayError, NameTaken
 from app.core.upload import NameConflictPolicy, StoredFile
-from app.destinations.google_drive.files import RemoteFile
-from app.destinations.google_drive.folders import ROOT
+from app.destinations.google_drive.files import MY_DRIVE, RemoteFile
 from app.destinations.google_drive.state import SavedSession
 from app.destinations.google_drive.transit import FolderGone, Means, Transit
 from app.destinations.port import Digests, Source, Target
@@ -157,7 +156,7 @@ class DriveSession:
         policy, saved = self._target.on_conflict, self._transit.saved
         if others is None:
             others = [other for other in await self._others() if other.age < file.age]
-        if not others or file.name != saved.name or saved.parent not in {*file.parents, ROOT}:
+        if not others or file.name != saved.name or saved.parent not in {*file.parents, MY_DRIVE}:
             return file  # there are none, or somebody has moved ours meanwhile
         match policy:
             case NameConflictPolicy.RENAME:  # it was free when it was chosen
@@ -198,10 +197,10 @@ class DriveSession:
         raise DestinationMismatch
 
     async def _is_ours(self, file: RemoteFile, digests: Digests, source: Source | None) -> bool:
+        if source is not None and (file.size is None or file.sha256 is file.md5 is None):
+            raise DestinationUnavailable("Google Drive does not say yet what it has stored. What was received is kept.")
         if file.sha256 is not None or source is None:
             return file.size == self._target.size and file.sha256 == digests.sha256
-        if file.md5 is None:
-            raise DestinationUnavailable("Google Drive does not say yet what it has stored. What was received is kept.")
         md5 = hashlib.md5(usedforsecurity=False)
         async with source.pieces(0) as pieces:
             async for piece in pieces:

@@ -24,8 +24,8 @@ from app.core.errors import DestinationRefused, DestinationUnavailable, ForebayE
 from app.destinations.google_drive.api import DriveApi
 from app.destinations.google_drive.body import PieceBody
 from app.destinations.google_drive.faults import error_for
-from app.destinations.google_drive.files import UPLOAD_KEY, Files, Place, RemoteFile
-from app.destinations.google_drive.folders import ROOT, Folders
+from app.destinations.google_drive.files import MY_DRIVE, UPLOAD_KEY, Files, Place, RemoteFile
+from app.destinations.google_drive.folders import Folders
 from app.destinations.google_drive.ids import IdPool
 from app.destinations.google_drive.ledger import Ledger
 from app.destinations.google_drive.names import Names
@@ -171,8 +171,7 @@ class Transit:
     async def cancel(self) -> None:
         """Leave nothing at Drive; idempotent."""
         if self._upload is not None:
-            with suppress(DestinationRefused):  # of a session that is over; what it has become is removed below
-                await self._upload.cancel()
+            await self._upload.cancel()
             self._lose_session()
         if self.saved.file_id:
             await self._means.files.remove(self.saved.file_id)
@@ -212,7 +211,7 @@ class Transit:
             "mimeType": self._media_type,
             "appProperties": {UPLOAD_KEY: self._upload_id},
         }
-        if self.saved.parent != ROOT:
+        if self.saved.parent != MY_DRIVE:
             metadata["parents"] = [self.saved.parent]
         means = self._means
         self._upload = await start(means.api, metadata, size=self._size, media_type=self._media_type)

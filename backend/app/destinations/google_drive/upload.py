@@ -30,6 +30,9 @@ __all__ = ["Done", "Gone", "Held", "IdTaken", "ResumableUpload", "StartRefused",
 _HELD: Final = re.compile(r"bytes=0-(\d{1,19})")
 _CLIENT_CLOSED: Final = 499
 _NO_MORE: Final = frozenset({HTTPStatus.NOT_FOUND.value, HTTPStatus.GONE.value, _CLIENT_CLOSED})
+_NOT_THAT: Final = frozenset(
+    {HTTPStatus.BAD_REQUEST.value, HTTPStatus.METHOD_NOT_ALLOWED.value, HTTPStatus.CONFLICT.value}
+)
 _STARTED: Final = frozenset({HTTPStatus.OK.value, HTTPStatus.CREATED.value})
 
 
@@ -115,9 +118,9 @@ class ResumableUpload:
         return self._outcome(await self.api.send("PUT", self.uri, headers=headers))
 
     async def cancel(self) -> None:
-        """It is to be no more; idempotent. Raises as `put`."""
+        """It is to be no more; idempotent. Raises as `put`, but when Drive has no such session, or none that is under way."""
         answer = await self.api.send("DELETE", self.uri)
-        self.api.judge(answer, accept=_NO_MORE)
+        self.api.judge(answer, accept=_NO_MORE | _NOT_THAT)
 
     def _outcome(self, answer: Answer) -> Held | Done | Gone:
         if answer.status == HTTPStatus.PERMANENT_REDIRECT:

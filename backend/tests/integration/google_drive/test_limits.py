@@ -126,6 +126,18 @@ async def test_the_ledger_outlives_the_server(start_rig: Any, rig: Any, data: by
     assert third.destination.report().sent_in_24_hours == 3 * len(data)
 
 
+async def test_destinations_of_one_account_count_together(start_rig: Any, rig: Any, data: bytes) -> None:
+    """What each has sent is added to what is kept, also when they don't know of each other."""
+    values = Values()
+    rigs = [start_rig(rig.drive, values=values) for _ in range(3)]
+    for number, each in enumerate(rigs):
+        await each.store(data, f"u{number}", filename=str(number))
+        await each.destination.aclose()
+    last = start_rig(rig.drive, values=values)
+    await last.destination.check()
+    assert last.destination.report().sent_in_24_hours == 3 * len(data)
+
+
 async def test_drive_says_so(start_rig: Any, data: bytes) -> None:
     """Words that may mean a moment or a day: at first they pass, then they are believed, until an upload begins again."""
     rig = start_rig(daily_limit=len(data))

@@ -95,6 +95,27 @@ async def test_known_folders_are_not_asked_for_again(rig: Any) -> None:
     assert rig.drive.requests["files.list"] == 2 + 5  # a look for each folder, and for each file's name
 
 
+async def test_ids_that_drive_does_not_take_any_more(rig: Any, data: bytes) -> None:
+    """They were fetched long ago: new ones are, for a file at once, for a folder with the next try."""
+    await rig.destination._ids.take()
+    rig.destination._ids._ids.extendleft(["old-1", "old-2"])
+    await rig.store(data, "u1", filename="1")
+    rig.destination._ids._ids.extendleft(["old-3", "old-4"])
+    with pytest.raises(DestinationUnavailable, match="made no folder"):
+        await rig.begin(data, "u2", filename="2", folder="a")
+    await rig.store(data, "u2", filename="2", folder="a")
+    assert rig.names == ["1", "2"]
+
+
+async def test_very_many_folders_are_not_all_remembered(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And found again."""
+    monkeypatch.setattr("app.destinations.google_drive.folders._REMEMBERED", 8)
+    for number in range(30):
+        await rig.store(b"x", f"u{number}", folder=f"f{number % 15}", filename=str(number))
+    assert len(rig.destination._folders._tasks) <= 8
+    assert all(len(folders(rig, f"f{number}")) == 1 for number in range(15))
+
+
 async def test_a_folder_that_was_removed_is_made_again(rig: Any) -> None:
     """Somebody tidies up while the server runs."""
     await rig.store(b"1", "u1", folder="a/b")
