@@ -34,7 +34,7 @@ from app.core.errors import ForebayError
 from app.core.settings import Settings
 from app.core.settings_errors import SettingsError
 from app.core.upload import MAX_CHUNK_BYTES, MIB, Mode
-from app.destinations import DestinationUrlError, from_url
+from app.destinations import DestinationUrlError, from_urls
 from app.destinations.port import Destination
 from app.ingress import Bodies, IngressConfig, make_server
 from app.observability.banner import welcome
@@ -220,9 +220,8 @@ class _Values:
 
 
 def _destinations(settings: Settings, repository: Repository) -> dict[str, Destination]:
-    values = _Values(repository)
     try:
-        return {name: from_url(url, settings, values=values) for name, url in settings.destination_urls.items()}
+        return from_urls(settings.destination_urls, settings, values=_Values(repository))
     except DestinationUrlError as exc:
         raise SettingsError(f"FOREBAY_DESTINATION or FOREBAY_DESTINATIONS: {exc}") from exc
 
@@ -286,7 +285,7 @@ def build(settings: Settings) -> Server:
     )
     hub, throughput, clock = EventHub(), Throughput(), ServiceClock(repository)
     transfer_threads = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer", initializer=_step_back)
-    reader = PrefixReader(staging, pool, transfer_threads)
+    reader = PrefixReader(staging, pool, transfer_threads, destinations=len(destinations))
     uploads = Uploads(
         limits=UploadLimits(
             mode=settings.mode,

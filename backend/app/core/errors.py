@@ -26,7 +26,8 @@ ForebayError
 │   │   └── MemoryPressure · LimitReached · MemoryUnknown
 │   ├── StagingUnavailable (SyncFailed · RoomLost) · DatabaseUnavailable
 │   ├── DestinationUnavailable
-│   │   └── DestinationLoginLost · DestinationQuotaReached · DestinationRefused · DestinationMismatch
+│   │   ├── DestinationLoginLost · DestinationQuotaReached · DestinationRefused (concern every upload)
+│   │   └── DestinationRefusedUpload · DestinationMismatch (concern one)
 │   └── ChunkFailed · PoolExhausted · ShuttingDown · VerificationPending
 ├── OutOfSpace 507
 │   └── UserQuotaExceeded · DestinationFull
@@ -58,6 +59,7 @@ __all__ = [
     "DestinationMismatch",
     "DestinationQuotaReached",
     "DestinationRefused",
+    "DestinationRefusedUpload",
     "DestinationUnavailable",
     "DigestMismatch",
     "ExpectationFailed",
@@ -392,6 +394,13 @@ class DestinationRefused(DestinationUnavailable):
     """The destination does not take files as it is set up. What was received is kept; the operator must see to it."""
 
     code, title = "destination-refused", "Refused by the destination"
+    default_retry_after_s = 300
+
+
+class DestinationRefusedUpload(DestinationUnavailable):
+    """The destination does not take this file as it is. What was received is kept; cancel it, or ask the operator."""
+
+    code, title = "destination-refused-upload", "This file is refused by the destination"
     default_retry_after_s = 300
 
 

@@ -1,5 +1,5 @@
 """Where files go: the port (`port`), its adapters, and `from_url`, which makes one from a setting."""
 
-from app.destinations.factory import DestinationUrlError, from_url
+from app.destinations.factory import DestinationUrlError, from_url, from_urls
 
-__all__ = ["DestinationUrlError", "from_url"]
+__all__ = ["DestinationUrlError", "from_url", "from_urls"]

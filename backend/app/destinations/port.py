@@ -116,7 +116,7 @@ class TransferSession(Protocol):
         """
 
     async def abort(self) -> None:
-        """Remove what was sent; idempotent."""
+        """Remove what was sent, also where `finish` has published it already; idempotent."""
 
 
 class Destination(Protocol):
@@ -145,6 +145,9 @@ class TakesOver(Protocol):
 
     async def take_over(self, target: Target, source: Path, digests: Digests) -> StoredFile:
         """Link the synced `source` to its final name, durably; raises as `TransferSession.finish`."""
+
+    async def take_back(self, stored_id: str, source: Path) -> None:
+        """Remove the name that `take_over` has given, if it is still that of `source`; idempotent."""
 
 
 @runtime_checkable

@@ -124,7 +124,11 @@ TOUCH_UPLOAD: Update = (
 DELETE_UPLOAD = delete(uploads).where(uploads.c.id == bindparam("upload_id"))
 ENDED_BEFORE = (
     select(uploads.c.id)
-    .where(uploads.c.ended_at.is_not(None), uploads.c.active_at_s < bindparam("at"))
+    .where(
+        uploads.c.ended_at.is_not(None),
+        uploads.c.active_at_s < bindparam("at"),
+        uploads.c.transfer_state.is_(None),  # what it has left at its destination is to be removed yet
+    )
     .order_by(uploads.c.active_at_s, uploads.c.id)
     .limit(bindparam("most", type_=BigInteger))
 )

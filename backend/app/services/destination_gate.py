@@ -1,9 +1,10 @@
-"""The way to one destination: how many at once, and whether it is left alone for a while.
+"""The way to one destination: how many at once, whose turn it is, and whether it is left alone for a while.
 
 Laws:
 - Whoever waits here holds nothing: no permit, no slab, no connection.
-- While the breaker is open nobody goes but one, who finds out; when that goes well everybody does.
-- What concerns one upload only (its bytes, its name) is no failure of the destination.
+- Permits go round by owner, so that one user's many files do not keep another's from their destination.
+- While the breaker is open nobody goes but one, who finds out; when the destination answers that one, everybody does.
+- What concerns one upload only (its bytes, its name, its folder) is no failure of the destination.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ from app.core.errors import (
     DestinationMismatch,
     DestinationQuotaReached,
     DestinationRefused,
+    DestinationRefusedUpload,
     DestinationUnavailable,
     ForebayError,
 )
-from app.services.limits.breaker import Breaker
+from app.services.limits.breaker import Breaker, Entry
+from app.services.limits.round_robin import RoundRobin
 
-__all__ = ["DestinationGate"]
+__all__ = ["DestinationGate", "Passage"]
 
 log = structlog.get_logger(__name__)
 
 _FAILURES: Final = (DestinationUnavailable, DestinationFull)
+_ONE_UPLOAD_S: Final = (DestinationMismatch, DestinationRefusedUpload)
 _LOOK_AGAIN_S: Final[dict[type[ForebayError], float]] = {
     # These hold for every upload. How soon somebody looks again is how late a cure by the operator is noticed.
     DestinationLoginLost: 5.0,
@@ -39,6 +43,18 @@ _LOOK_AGAIN_S: Final[dict[type[ForebayError], float]] = {
     DestinationRefused: 60.0,
     DestinationQuotaReached: 600.0,
 }
+
+
+class Passage:
+    """Somebody who is in."""
+
+    def __init__(self, gate: DestinationGate, entry: Entry) -> None:
+        self._gate = gate
+        self._entry = entry
+
+    def works(self) -> None:
+        """The destination has answered: those who wait need not wait for the end of this."""
+        self._gate.note_works(self._entry)
 
 
 class DestinationGate:
@@ -53,7 +69,8 @@ class DestinationGate:
             clock: monotonic seconds.
         """
         self._name = name
-        self._permits = asyncio.Semaphore(permits)
+        self._free = permits
+        self._queue: RoundRobin[asyncio.Future[None]] = RoundRobin()
         self._clock = clock
         self._breaker = Breaker()
         self._changed = asyncio.Event()
@@ -70,38 +87,65 @@ class DestinationGate:
         return self._breaker.reason
 
     @asynccontextmanager
-    async def passed(self) -> AsyncIterator[None]:
-        """One of the destination's transfers; those who wait get it in turn. What fails inside is noted."""
-        await self._enter()
+    async def passed(self, owner: str) -> AsyncIterator[Passage]:
+        """One of the destination's transfers. What fails inside is noted."""
+        entry = await self._enter(owner)
         try:
-            yield
+            yield Passage(self, entry)
+        except _ONE_UPLOAD_S:
+            self.note_works(entry)
+            raise
         except _FAILURES as exc:
-            if isinstance(exc, DestinationMismatch):
-                self._succeed()
-            else:
-                self._fail(exc)
+            self._fail(entry, exc)
             raise
         except BaseException:
-            self._breaker.abandoned()
+            self._breaker.left(entry)
             self._wake()
             raise
         else:
-            self._succeed()
+            self.note_works(entry)
         finally:
-            self._permits.release()
+            self._release()
 
-    async def _enter(self) -> None:
+    def note_works(self, entry: Entry) -> None:
+        """See `Passage.works`."""
+        if self._breaker.works(entry):
+            log.info("destination works again", destination=self._name)
+            self._wake()
+
+    async def _enter(self, owner: str) -> Entry:
         self.waiting += 1
         try:
             while True:
-                await self._permits.acquire()
-                delay_s = self._breaker.delay_s(self._clock())
-                if not delay_s:
-                    return
-                self._permits.release()
-                await self._wait(delay_s)
+                await self._permit(owner)
+                entry = self._breaker.enter(self._clock())
+                if isinstance(entry, Entry):
+                    return entry
+                self._release()
+                await self._wait(entry)
         finally:
             self.waiting -= 1
+
+    async def _permit(self, owner: str) -> None:
+        if self._free and not self._queue:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.push(owner, turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not self._queue.discard(owner, turn):  # it was given the permit at this very moment
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        while self._queue:
+            turn = self._queue.pop()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     async def _wait(self, delay_s: float) -> None:
         try:
@@ -114,16 +158,10 @@ class DestinationGate:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _succeed(self) -> None:
-        if self._breaker.is_open:
-            log.info("destination works again", destination=self._name)
-        self._breaker.succeeded()
-        self._wake()
-
-    def _fail(self, exc: ForebayError) -> None:
+    def _fail(self, entry: Entry, exc: ForebayError) -> None:
         was_open = self._breaker.is_open
         pause_s = next((pause for kind, pause in _LOOK_AGAIN_S.items() if isinstance(exc, kind)), None)
-        self._breaker.failed(self._clock(), exc.code, pause_s=pause_s)
+        self._breaker.failed(entry, self._clock(), exc.code, pause_s=pause_s, at_least_s=exc.asked_for_s or 0.0)
         if self._breaker.is_open and not was_open:
             log.error("destination left alone for a while", destination=self._name, code=exc.code, detail=exc.detail)
         self._wake()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from app.core.errors import ForebayError
+from app.core.upload import UploadState
 from app.persistence.repository import Repository
 from app.services.live import LiveUpload
 from app.services.service_clock import ServiceClock
@@ -66,6 +67,8 @@ class Housekeeping:
             await self._repository.delete_upload(upload_id)
 
     async def _look_at(self, live: LiveUpload, now: float) -> None:
+        if live.row.state is UploadState.TRANSFERRING:
+            return  # its lock may be held for as long as its destination takes
         idle = 0.0 if live.receivers else now - live.row.active_at_s
         if idle > self._ages.expiry_s:
             await self._uploads.expire(live)

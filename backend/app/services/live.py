@@ -94,6 +94,7 @@ class LiveUpload:
         self.sent = 0  # how far a request that is under way has come; not confirmed
         self.fruitless = 0
         self.mismatches = 0
+        self.cancelling = False  # somebody wants its end: the transfer is not to go on
         self.stored: StoredFile | None = None  # at the destination; the database may not know yet
         self.transfer_task: asyncio.Task[None] | None = None
         self.problem: TransferProblem | None = None
@@ -156,7 +157,8 @@ class LiveUpload:
             if forgotten != self._forgotten:
                 continue  # what we were told may be older than that
             for extent in extents:
-                self._note(extent)
+                if extent.offset not in self.extents:
+                    self._note(extent)
             self._doubts_settled = max(self._doubts_settled, seen)
 
     def forget(self, extent: Extent) -> None:
@@ -219,6 +221,11 @@ class LiveUpload:
         """Whether something is there that its session has not been sent, or whose arrival is not recorded."""
         if self.relayed and self.readable_prefix > self.recorded.prefix:
             return True
+        return self.has_more_to_send
+
+    @property
+    def has_more_to_send(self) -> bool:
+        """Whether something is there that its session has not been sent."""
         if self.session is None or self.plan is None:
             return False
         committed = self.session.committed

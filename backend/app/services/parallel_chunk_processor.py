@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -26,6 +27,7 @@ from app.core.errors import (
     ChunkTooLong,
     ClientGone,
     DatabaseUnavailable,
+    DestinationUnavailable,
     ForebayError,
     ModeChanged,
     OutOfSpace,
@@ -53,6 +55,7 @@ __all__ = ["ParallelChunkProcessor", "bring"]
 
 log = structlog.get_logger(__name__)
 
+_PATIENCE_S = 60.0  # of a client that waits, in sequential mode, for its chunk to be forwarded
 _WRITABLE = frozenset({UploadState.CREATED, UploadState.RECEIVING})
 _REPEATABLE = frozenset({UploadState.TRANSFERRING, UploadState.COMPLETED})
 _SERVER_FAULTS = (ChunkFailed, DatabaseUnavailable, OutOfSpace, PoolExhausted, StagingUnavailable)
@@ -318,7 +321,20 @@ class ParallelChunkProcessor:
             parallel_debug("chunk refused", upload=live.row.id, chunk=chunk.number, code=error.code)
 
     async def _forwarded(self, live: LiveUpload, chunk: Chunk, end: int) -> None:
-        """Return when the destination's side has the bytes before `end`."""
+        """Return when the destination's side has the bytes before `end`.
+
+        Raises:
+            ChunkFailed: it has failed too often.
+            DestinationUnavailable: it takes nothing for so long that the client is better told.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._wait_until_forwarded(live, chunk, end)
+        except TimeoutError as exc:
+            detail = live.problem.detail if live.problem is not None else "The destination takes its time."
+            raise DestinationUnavailable(f"{detail} Send the chunk again later.", retry_after_s=30) from exc
+
+    async def _wait_until_forwarded(self, live: LiveUpload, chunk: Chunk, end: int) -> None:
         while not live.is_forwarded(end) and not live.row.ended:
             if live.problem is not None and live.problem.attempts >= self._attempts:
                 raise ChunkFailed(chunk.number, live.problem.attempts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
@@ -45,14 +46,23 @@ class BytesLost(Exception):
 class PrefixReader:
     """Bytes in order, digest on the way."""
 
-    def __init__(self, staging: Staging, pool: ChunkBufferPool, threads: Executor) -> None:
-        """Keep what it reads with; `threads` run the reads and the digests."""
+    def __init__(self, staging: Staging, pool: ChunkBufferPool, threads: Executor, *, destinations: int = 1) -> None:
+        """Keep what it reads with.
+
+        Args:
+            staging: where bytes are.
+            pool: slabs to read into.
+            threads: run the reads and the digests.
+            destinations: how many there are: each has a share of the slabs, so that a slow one takes neither those of
+                the others nor those with which bytes are received, verified and digested.
+        """
         self._staging = staging
         self._viewable = staging if isinstance(staging, Viewable) else None
         self._pool = pool
         self._threads = threads
-        # A slow destination must not take every slab from those who receive.
-        self._reading = asyncio.Semaphore(max(1, pool.stats.slabs_total // 2))
+        share = max(1, pool.stats.slabs_total // 2 // max(1, destinations))
+        self._sending: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
+        self._quiet = asyncio.Semaphore(max(1, pool.stats.slabs_total // 4))
 
     async def pieces(
         self,
@@ -86,6 +96,8 @@ class PrefixReader:
             async with aclosing(again):
                 async for view in again:
                     yield view
+            if give_way():
+                return
         while live.digest.position < send_until:
             next_one = live.readable.get(live.digest.position)
             if next_one is None:
@@ -110,7 +122,7 @@ class PrefixReader:
         while trial.position < extent.end:
             quiet_until = send_from if trial.position < send_from else extent.end if trial.position >= send_until else 0
             pause_s = 0.0
-            async with self._access(live, "transfer") as fetch:
+            async with self._access(live, "transfer", quiet=quiet_until >= extent.end) as fetch:
                 view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=quiet_until)
                 if not view:
                     raise BytesLost(extent)
@@ -123,14 +135,14 @@ class PrefixReader:
             raise BytesLost(extent)
 
     @asynccontextmanager
-    async def _access(self, live: LiveUpload, purpose: str) -> AsyncIterator[_Fetch]:
-        """What fetches bytes, in a thread; what it has fetched last is valid inside."""
+    async def _access(self, live: LiveUpload, purpose: str, *, quiet: bool) -> AsyncIterator[_Fetch]:
+        """What fetches bytes, in a thread; what it has fetched last is valid inside. `quiet`: nobody else gets them."""
         upload_id = live.row.id
         if (viewable := self._viewable) is not None:
             with viewable.pinned(upload_id):
                 yield lambda offset, most: viewable.view(upload_id, offset, most)
             return
-        async with self._reading:
+        async with self._quiet if quiet else self._sending[live.row.destination]:
             lease = await self._pool.acquire(f"{purpose}:{live.row.owner}")
             slab = lease.view
 
@@ -147,7 +159,7 @@ class PrefixReader:
         """Whether staging still holds what was acknowledged, without moving the upload's digest."""
         trial = ExtentDigest(extent, None)
         while trial.position < extent.end:
-            async with self._access(live, "verify") as fetch:
+            async with self._access(live, "verify", quiet=True) as fetch:
                 view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=extent.end)
                 if not view:
                     return False

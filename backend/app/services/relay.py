@@ -25,7 +25,6 @@ from app.core.errors import (
     ChunkFailed,
     DatabaseUnavailable,
     DestinationUnavailable,
-    NotFound,
     RoomLost,
     StagingUnavailable,
     StateConflict,
@@ -137,11 +136,13 @@ class Relay:
                 raise ChunkFailed(chunk.number, live.problem.attempts)
             if (now := self._place(live)) != place:
                 place, since = now, loop.time()
-            elif loop.time() - since >= self._patience_s:
-                raise DestinationUnavailable(live.problem.detail if live.problem is not None else None)
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout_at(since + self._patience_s):
                     await live.turn()
+            except TimeoutError as exc:
+                if self._place(live) == place and not live.is_recorded(chunk):
+                    detail = live.problem.detail if live.problem is not None else None
+                    raise DestinationUnavailable(detail) from exc
 
     @staticmethod
     def _place(live: LiveUpload) -> tuple[int, ...]:
@@ -177,6 +178,7 @@ class Relay:
 
         Raises:
             DatabaseUnavailable: not recorded now.
+            NotFound, StateConflict: the database knows that the upload has ended.
         """
         position, extents = live.recorded.prefix, []
         while (extent := live.readable.get(position)) is not None:
@@ -200,8 +202,6 @@ class Relay:
         except DatabaseUnavailable:
             live.doubt()
             raise
-        except (NotFound, StateConflict):  # it has just ended
-            return
         if live.row.state is UploadState.CREATED:
             live.row = live.row.become(UploadState.RECEIVING)
         live.row = replace(live.row, active_at_s=at)

@@ -10,11 +10,11 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import replace
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
-from app.core.errors import DestinationMismatch, DestinationUnavailable, StagingUnavailable, Unavailable
+from app.core.errors import DestinationMismatch, DestinationUnavailable, OutOfSpace, StagingUnavailable, Unavailable
 from app.core.upload import Upload
 from app.destinations.port import Destination, Target, TransferSession
 from app.persistence.repository import Repository
@@ -23,7 +23,7 @@ from app.services.live import LiveUpload
 from app.services.prefix_reader import BytesLost, PrefixReader
 from app.services.relay import Relay
 
-__all__ = ["Sender", "target_of"]
+__all__ = ["Sender", "Turn", "target_of"]
 
 _FRUITLESS: Final = 3  # requests in a row after which the destination had no more than before
 STALL_S: Final = 5.0  # DESIGN section 2: an open stream to a destination is ended when nothing new came for so long
@@ -39,6 +39,16 @@ def target_of(row: Upload) -> Target:
         size=row.size,
         on_conflict=row.on_conflict,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Somebody's turn at the destination."""
+
+    give_way: Callable[[], bool]
+    """Whether somebody else's has come."""
+    on_answer: Callable[[], None]
+    """Told when the destination has answered."""
 
 
 class Sender:
@@ -65,12 +75,13 @@ class Sender:
         self._closed_bytes = closed_bytes
         self._relay = relay
 
-    async def session(self, live: LiveUpload, destination: Destination) -> TransferSession:
+    async def _session(self, live: LiveUpload, destination: Destination, turn: Turn) -> TransferSession:
         """The upload's session at its destination, begun or taken up."""
         if live.session is None:
             if live.relayed:
                 await self._remove_former(live, destination)
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+            turn.on_answer()
         return live.session
 
     async def _remove_former(self, live: LiveUpload, destination: Destination) -> None:
@@ -84,66 +95,71 @@ class Sender:
         await self._save_state(live, None)
         live.former_session = None
 
-    async def advance(self, live: LiveUpload, destination: Destination, *, give_way: Callable[[], bool]) -> None:
-        """Send what can be sent now, and digest all that is there.
+    async def advance(self, live: LiveUpload, destination: Destination, turn: Turn) -> bool:
+        """Send what can be sent now, and digest it on the way; whether all is sent that goes before `finish`.
 
         Raises:
             BytesLost: staging does not hold what was acknowledged.
             DestinationUnavailable, OutOfSpace, StagingUnavailable, PoolExhausted: not now.
             DatabaseUnavailable: not now.
         """
-        session = await self.session(live, destination)
+        session = await self._session(live, destination, turn)
         await self._save(live, session)
         if self._relay is not None and not await self._relay.in_step(live, session.committed):
-            return
+            return False
         if live.plan is None:
             closed_bytes = self._closed_bytes if self._relay is None else self._relay.closed_bytes(live.row)
             live.plan = SendPlan(destination.abilities, live.row.size, closed_bytes=closed_bytes)
-        await self._digest(live, session.committed)  # after a restart: no request is open while that takes its time
+        if live.digest.position < session.committed:  # after a restart: no request is open while that takes its time
+            await self._digest(live, session.committed, turn)
+            if live.digest.position < session.committed and turn.give_way():
+                return False
         until = live.plan.until(session.committed, live.readable_prefix)
         if until > session.committed:
-            await self._append(live, session, live.plan, until, give_way)
-        if self._relay is None:
-            await self._digest(live, live.row.size)
-            return
-        if live.plan.until(session.committed, live.readable_prefix) <= session.committed:
-            await self._digest(live, live.row.size)  # else on the way: what is sent next is waited for
-        await self._relay.acknowledge(live, session.committed)
+            await self._append(live, session, live.plan, until, turn)
+        sent = session.committed >= destination.abilities.sendable(live.row.size, live.row.size)
+        if sent or (self._relay is not None and not live.has_more_to_send):
+            await self._digest(live, live.row.size, turn)
+        if self._relay is not None:
+            await self._relay.acknowledge(live, session.committed)
+        return sent
 
-    async def _digest(self, live: LiveUpload, until: int) -> None:
-        pieces = self._reader.pieces(live, send_from=until, send_until=until, stall_s=0)
+    async def _digest(self, live: LiveUpload, until: int, turn: Turn) -> None:
+        pieces = self._reader.pieces(live, send_from=until, send_until=until, stall_s=0, give_way=turn.give_way)
         async with aclosing(pieces):
             async for _ in pieces:
                 pass
 
-    async def _append(
-        self, live: LiveUpload, session: TransferSession, plan: SendPlan, until: int, give_way: Callable[[], bool]
-    ) -> None:
-        taken = session.committed
+    async def _append(self, live: LiveUpload, session: TransferSession, plan: SendPlan, until: int, turn: Turn) -> None:
+        taken, was_there = session.committed, live.readable_prefix
         pieces = self._reader.pieces(
             live,
-            send_from=session.committed,
+            send_from=taken,
             send_until=until,
             stall_s=STALL_S if plan.streams else 0,
-            give_way=give_way,
+            give_way=turn.give_way,
         )
         try:
             async with aclosing(pieces), aclosing(_counted(live, pieces, taken)) as counted:
                 await session.append(counted, until - taken)
-                async for _ in pieces:  # an extent may end behind what is sent: its digest must not be lost
-                    pass
-        except Unavailable:
-            plan.broke()
+                if session.committed == until:
+                    async for _ in pieces:  # an extent may end behind what is sent: its digest must not be lost
+                        pass
+        except (Unavailable, OutOfSpace) as exc:
+            if isinstance(exc, DestinationUnavailable):
+                plan.broke()
+            await self._save(live, session)
             raise
         finally:
             live.sent = 0
-            await self._save(live, session)
+        await self._save(live, session)
         if session.committed < until and plan.streams:
             plan.stalled()
         else:
-            plan.went_well(received_more=live.readable_prefix > until)
+            plan.went_well(received_more=live.readable_prefix > was_there)
         if session.committed > taken:
             live.fruitless = 0
+            turn.on_answer()
             live.changed()
         else:
             live.fruitless += 1
@@ -158,8 +174,10 @@ class Sender:
         async with live.lock:
             if live.row.ended or live.row.transfer_state == state:
                 return
+            # Durable when a session begins: after a power cut it is the only way to find what it has become there.
+            durable = live.row.transfer_state is None
             row = replace(live.row, transfer_state=state)  # chunks may have been recorded meanwhile
-            await self._repository.save_upload(row)
+            await self._repository.save_upload(row, durable=durable)
             live.row = row
 
     def source(self, live: LiveUpload) -> LiveSource:
@@ -191,19 +209,22 @@ class LiveSource:
         self._reader = reader
         self._live = live
 
-    def pieces(self, start: int) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
-        """The bytes from `start` on."""
-        size = self._live.row.size
-        pieces = self._reader.pieces(self._live, send_from=start, send_until=size, stall_s=0)
-        return aclosing(self._while_here(pieces) if self._live.relayed else pieces)
+    @asynccontextmanager
+    async def pieces(self, start: int) -> AsyncIterator[AsyncIterator[memoryview]]:
+        """The bytes from `start` on; looked at whole before the first is given: with these the file is published."""
+        live, size = self._live, self._live.row.size
+        extents = live.readable_between(start, size)
+        if live.relayed and start < size and (not extents or extents[0].offset > start):
+            raise self._had()
+        for extent in extents:
+            if not await self._reader.verify(live, extent):
+                raise BytesLost(extent)
+        pieces = self._reader.pieces(live, send_from=start, send_until=size, stall_s=0)
+        async with aclosing(pieces):
+            yield pieces
 
-    async def _while_here(self, pieces: AsyncGenerator[memoryview]) -> AsyncGenerator[memoryview]:
+    def _had(self) -> Unavailable:
         """Where staging relays, what the destination has had is not here any more."""
-        try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    yield piece
-        except BytesLost as exc:
-            if self._live.forwarded < self._live.row.size:
-                raise StagingUnavailable("The destination has lost what it had. It is asked for again.") from exc
-            raise DestinationMismatch("What the destination has stored can't be compared with what was sent.") from exc
+        if self._live.forwarded < self._live.row.size:
+            return StagingUnavailable("The destination has lost what it had. It is asked for again.")
+        return DestinationMismatch("What the destination has stored can't be compared with what was sent.")

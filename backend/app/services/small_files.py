@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from app.core.body import RequestBody
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired, RoomLost
-from app.core.upload import Chunk, Extent, Upload, UploadState
+from app.core.upload import Chunk, Extent, NameConflictPolicy, Upload, UploadState
 from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
 from app.protocols.digest import DeclaredDigest
@@ -82,8 +82,10 @@ class SmallFiles:
             finally:
                 self._slots.release(row.id)
         parallel_debug("chunk recorded", upload=live.row.id, chunk=0, bytes=live.row.size)
-        # With a key a repeat must find this upload, whatever happens from here on: then it is recorded first.
-        if idempotency_key is None and await unbroken(self._stored_at_once(live)):
+        # With a key a repeat must find this upload, whatever happens from here on, and what `replace` has replaced can't
+        # be brought back: then it is recorded first.
+        alone = idempotency_key is None and wanted.on_conflict is not NameConflictPolicy.REPLACE
+        if alone and await unbroken(self._stored_at_once(live)):
             return live
         try:
             await self._staging.sync(live.row.id)  # its place: the row will count on it
@@ -109,6 +111,8 @@ class SmallFiles:
             try:
                 await self._uploads.keep_stored(live, row)
             except DatabaseUnavailable:
+                if await self._uploads.is_recorded(row.id):
+                    return True  # the commit was made, and only its answer was lost
                 await transfers.withdraw(live)
                 raise
         except BaseException:

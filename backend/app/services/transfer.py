@@ -11,9 +11,10 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ import structlog
 from app.core.errors import (
     DestinationFull,
     DestinationMismatch,
+    DestinationRefusedUpload,
     DestinationUnavailable,
     DigestMismatch,
     ForebayError,
@@ -33,15 +35,15 @@ from app.core.errors import (
     Unavailable,
 )
 from app.core.upload import Extent, StoredFile, Upload, UploadState
-from app.destinations.port import Destination, Digests, ServesFiles, TakesOver
+from app.destinations.port import Destination, Digests, TakesOver
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
-from app.services.destination_gate import DestinationGate
+from app.services.destination_gate import DestinationGate, Passage
 from app.services.interruption import unbroken
 from app.services.live import LiveUpload, TransferProblem
 from app.services.prefix_digest import PrefixDigest
 from app.services.prefix_reader import BytesLost, PrefixReader
-from app.services.sending import Sender, target_of
+from app.services.sending import Sender, Turn, target_of
 from app.staging.port import Linkable, Staging
 
 __all__ = ["TransferEngine"]
@@ -50,9 +52,28 @@ log = structlog.get_logger(__name__)
 
 _TURN_S = 15.0  # how long a transfer may go on while others wait for its permit
 _MISMATCHES = 3  # a destination that stores other bytes so often is broken, or somebody is between us
+_REMOVAL_S = 2.0  # whoever cancels waits so long for the destination
+_REMOVALS = 4  # at once
+_LEAST_WAIT_S = 0.05
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 60.0
 _PASSING = (Unavailable, OutOfSpace, InternalError)
+
+
+class _Failures:
+    """In a row, of one upload: how long to wait before the next try (exponential backoff with full jitter)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def pause_s(self, exc: Exception) -> float:
+        """After one more; never less than what was asked for (Retry-After)."""
+        self.count += 1
+        spread_s = random.uniform(0.0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**self.count))  # noqa: S311 - no secret
+        asked_s = exc.asked_for_s if isinstance(exc, ForebayError) else None
+        if asked_s is None and isinstance(exc, DestinationRefusedUpload):
+            asked_s = exc.retry_after_s
+        return max(_LEAST_WAIT_S, spread_s, (asked_s or 0.0) * random.uniform(1.0, 1.1))  # noqa: S311 - as above
 
 
 class TransferEngine:
@@ -105,6 +126,7 @@ class TransferEngine:
         self._group: asyncio.TaskGroup | None = None
         self._takes_over: dict[str, bool] = {}
         self.removals: set[asyncio.Task[None]] = set()
+        self._removing = asyncio.Semaphore(_REMOVALS)
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Tasks belong to `group` from now on."""
@@ -124,23 +146,42 @@ class TransferEngine:
 
     @staticmethod
     def _has_work(live: LiveUpload) -> bool:
-        if live.row.ended:
+        if live.row.ended or live.cancelling:
             return False
-        unread = live.digest.position in live.extents
-        return unread or live.row.state is UploadState.TRANSFERRING or live.has_unsent
+        if live.row.state is UploadState.TRANSFERRING or live.has_unsent:
+            return True
+        # Where it is sent, the digest goes with what is sent.
+        return live.plan is None and live.digest.position in live.readable
+
+    async def interrupt(self, live: LiveUpload) -> None:
+        """End a transfer that may be waiting for its destination, without a verdict; `poke` goes on with it.
+
+        Not one that links: that takes no time, and is to be seen to its end.
+        """
+        task = live.transfer_task
+        if task is not None and live.session is not None and task is not asyncio.current_task():
+            task.cancel()
+            await asyncio.wait([task])
 
     async def cancel(self, live: LiveUpload) -> None:
-        """Stop the upload's transfer and remove what was sent; the row is in an ended state already."""
+        """Stop the upload's transfer and remove what was sent, now or later; the row is in an ended state already."""
         task = live.transfer_task
         if task is not None and task is not asyncio.current_task():
             task.cancel()
             await asyncio.wait([task])
-        if live.session is not None or live.row.transfer_state is not None:
-            try:
-                await self._remove(live)
-            except (Unavailable, OutOfSpace) as exc:
-                log.warning("what was sent can't be removed yet", upload=live.row.id, code=exc.code, detail=exc.detail)
-                self.remove_later(live)
+        if live.session is None and live.row.transfer_state is None:
+            return
+        gate = self.gates.get(live.row.destination)
+        try:
+            if gate is not None and gate.breaker == "closed":
+                async with asyncio.timeout(_REMOVAL_S):
+                    await self._remove(live)
+                return
+        except (Unavailable, OutOfSpace) as exc:
+            log.warning("what was sent can't be removed yet", upload=live.row.id, code=exc.code, detail=exc.detail)
+        except TimeoutError:
+            log.warning("what was sent is removed later: its destination takes its time", upload=live.row.id)
+        self.remove_later(live)
 
     def remove_later(self, live: LiveUpload) -> None:
         """Of an upload that has ended without being completed: remove what its session has left, as soon as that can be."""
@@ -150,19 +191,31 @@ class TransferEngine:
             task.add_done_callback(self.removals.discard)
 
     async def _keep_removing(self, live: LiveUpload) -> None:
-        try:
-            async for attempt in stamina.retry_context(
-                on=_PASSING, attempts=None, timeout=None, wait_initial=_FIRST_WAIT_S, wait_max=_LONGEST_WAIT_S
-            ):
-                with attempt:
-                    await self._remove(live)
-        except ForebayError as exc:
-            log.warning("what was sent can't be removed", upload=live.row.id, code=exc.code, detail=exc.detail)
+        failures = _Failures()
+        while True:
+            try:
+                await self._remove_in_turn(live)
+            except _PASSING as exc:
+                await asyncio.sleep(failures.pause_s(exc))
+            except ForebayError as exc:
+                log.warning("what was sent can't be removed", upload=live.row.id, code=exc.code, detail=exc.detail)
+                return
+            except Exception:  # one upload's trouble must not end the server; the next start tries again
+                log.exception("removing what was sent broke", upload=live.row.id)
+                return
+            else:
+                return
+
+    async def _remove_in_turn(self, live: LiveUpload) -> None:
+        """As a transfer of its owner's; few at once, so that those of a whole night don't come on top of everything."""
+        gate = self.gates.get(live.row.destination)
+        if gate is None:
+            raise DestinationUnavailable(f"This server has no destination {live.row.destination!r} any more.")
+        async with self._removing, gate.passed(live.row.owner):
+            await self._remove(live)
 
     async def _remove(self, live: LiveUpload) -> None:
-        destination = self._destinations.get(live.row.destination)
-        if destination is None:
-            raise DestinationUnavailable(f"This server has no destination {live.row.destination!r} any more.")
+        destination = self._destinations[live.row.destination]
         if live.session is None:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
         await live.session.abort()
@@ -176,9 +229,9 @@ class TransferEngine:
         """Whether the file may be at its destination already, though its row does not say so; under its lock."""
         if live.stored is not None:
             return True
-        if not live.from_earlier_life or not isinstance(self._staging, Linkable):
+        if live.session is not None or not isinstance(self._staging, Linkable):
             return False
-        # The server may have died after it linked the file, and before the database knew.
+        # It may have been linked by a server that died before the database knew, or by an attempt that failed behind it.
         return await asyncio.to_thread(_is_linked, self._staging.path(live.row.id))
 
     async def _run(self, live: LiveUpload) -> None:
@@ -191,43 +244,37 @@ class TransferEngine:
 
     async def _persist_in_trying(self, live: LiveUpload) -> None:
         """Until it has gone well once. Retries are set up by the first failure: for a small file they cost more than it."""
-        gone_well = False
-        with suppress(*_PASSING):
+        try:
             await self._attempt(live, 1)
-            gone_well = True
-        if not gone_well:
-            await self._try_again(live)
+        except _PASSING as exc:
+            await self._try_again(live, exc)
         live.problem = None
         live.changed()
 
-    async def _try_again(self, live: LiveUpload) -> None:
-        await asyncio.sleep(_FIRST_WAIT_S)
-        reached = live.forwarded
-        async for attempt in stamina.retry_context(
-            on=lambda exc: self._backoff(live, exc),
-            attempts=None,
-            timeout=None,
-            wait_initial=_FIRST_WAIT_S,
-            wait_max=_LONGEST_WAIT_S,
-        ):
-            with attempt:
-                try:
-                    await self._attempt(live, attempt.num + 1)
-                except _PASSING:
-                    if live.forwarded <= reached:
-                        raise
-                    return  # it gets on, if in steps: the next failure is a first one again
+    async def _try_again(self, live: LiveUpload, error: Exception) -> None:
+        failures = _Failures()
 
-    def _backoff(self, live: LiveUpload, exc: Exception) -> bool | float:
-        """Whether to try again, or after how many seconds."""
-        if not isinstance(exc, _PASSING):
-            return False
+        def again(exc: Exception) -> bool | float:
+            return isinstance(exc, _PASSING) and self._pause_s(live, failures, exc)
+
+        await asyncio.sleep(self._pause_s(live, failures, error))
+        async for attempt in stamina.retry_context(on=again, attempts=None, timeout=None):
+            with attempt:
+                reached = live.forwarded
+                try:
+                    await self._attempt(live, failures.count + 1)
+                except _PASSING:
+                    if live.forwarded > reached:
+                        failures.count = 0  # it gets on, if in steps
+                    raise
+
+    def _pause_s(self, live: LiveUpload, failures: _Failures, exc: Exception) -> float:
+        pause_s = failures.pause_s(exc)
         gate = self.gates.get(live.row.destination)
-        if gate is not None and gate.breaker == "open" and isinstance(exc, (DestinationUnavailable, DestinationFull)):
-            return 0.0  # the gate knows when
-        if isinstance(exc, DestinationUnavailable) and exc.asked_for_s is not None:
-            return exc.asked_for_s
-        return True
+        everybodys = isinstance(exc, (DestinationUnavailable, DestinationFull))
+        if gate is not None and gate.breaker == "open" and everybodys and not isinstance(exc, DestinationRefusedUpload):
+            return _LEAST_WAIT_S  # the gate knows when
+        return pause_s
 
     async def _attempt(self, live: LiveUpload, number: int) -> None:
         try:
@@ -248,8 +295,8 @@ class TransferEngine:
                 raise DestinationUnavailable(
                     f"This server has no destination {live.row.destination!r} any more. What was received is kept."
                 )
-            async with self.gates[live.row.destination].passed():
-                await self._advance(live, destination)
+            async with self.gates[live.row.destination].passed(live.row.owner) as passage:
+                await self._advance(live, destination, passage)
         except DestinationMismatch as exc:
             await self._sender.forget(live)
             live.mismatches += 1
@@ -272,26 +319,23 @@ class TransferEngine:
         live.problem = TransferProblem(error.code, error.detail, attempts)
         live.changed()
 
-    async def _advance(self, live: LiveUpload, destination: Destination) -> None:
+    async def _advance(self, live: LiveUpload, destination: Destination, passage: Passage) -> None:
         try:
             if await self._linkable(live, destination):
                 pieces = self._reader.pieces(live, send_from=live.row.size, send_until=live.row.size, stall_s=0)
                 async with aclosing(pieces):
                     async for _ in pieces:
                         pass
+                sent = True
             else:
                 # A client that keeps sending must not keep the permit from the others for ever; nor one that has stopped.
                 gate, turn_ends = self.gates[live.row.destination], time.monotonic() + _TURN_S
-                await self._sender.advance(
-                    live,
-                    destination,
-                    give_way=lambda: gate.waiting > 0 and time.monotonic() > turn_ends,
-                )
+                turn = Turn(lambda: gate.waiting > 0 and time.monotonic() > turn_ends, passage.works)
+                sent = await self._sender.advance(live, destination, turn)
+            if sent and live.row.state is UploadState.TRANSFERRING and live.digest.position == live.row.size:
+                await self._publish(live, destination)
         except BytesLost as lost:
             await unbroken(self._lost(live, lost))
-            return
-        if live.row.state is UploadState.TRANSFERRING and live.digest.position == live.row.size:
-            await unbroken(self._publish(live, destination))
 
     async def _linkable(self, live: LiveUpload, destination: Destination) -> bool:
         """Whether the destination can take the staged file itself; the same for all of a destination's uploads."""
@@ -318,6 +362,7 @@ class TransferEngine:
         await self._on_lost(live, [lost.extent])
 
     async def _publish(self, live: LiveUpload, destination: Destination) -> None:
+        """May be cancelled as long as the destination is waited for: then nobody knows, and the session finds out."""
         started = time.monotonic()
         async with live.lock:
             if live.row.state is not UploadState.TRANSFERRING:
@@ -326,9 +371,12 @@ class TransferEngine:
             check_declared(live.row, digests)
             if live.stored is None:
                 live.stored = await self._store(live, destination, digests)
-            row = self._completed(live.row, live.stored, digests)
-            await self._repository.save_upload(row, durable=True)
-            live.row = row
+            await unbroken(self._complete(live, live.stored, digests, started))
+
+    async def _complete(self, live: LiveUpload, stored: StoredFile, digests: Digests, started: float) -> None:
+        row = self._completed(live.row, stored, digests)
+        await self._repository.save_upload(row, durable=True)
+        live.row = row
         self._count(row, started)
         await self._on_ended(live)
 
@@ -360,7 +408,7 @@ class TransferEngine:
         destination = self._destinations.get(live.row.destination)
         digests = Digests(sha256=live.digest.hexdigest(), crc32c=live.digest.crc32c)
         try:
-            if not isinstance(destination, ServesFiles) or not await self._linkable(live, destination):
+            if destination is None or not await self._linkable(live, destination):
                 return None
             live.stored = await self._store(live, destination, digests)
         except (Unavailable, OutOfSpace):
@@ -370,10 +418,10 @@ class TransferEngine:
         return row
 
     async def withdraw(self, live: LiveUpload) -> None:
-        """Remove what `publish_unrecorded` has published."""
+        """Remove what `publish_unrecorded` has published, if it is still what has the name."""
         destination = self._destinations.get(live.row.destination)
-        if live.stored is not None and isinstance(destination, ServesFiles):
-            await destination.delete(live.stored.id)
+        if live.stored is not None and isinstance(destination, TakesOver) and isinstance(self._staging, Linkable):
+            await destination.take_back(live.stored.id, self._staging.path(live.row.id))
 
     def let_end(self, live: LiveUpload) -> None:
         """Clear away after an upload that was recorded as completed, while its client gets its answer."""
@@ -385,6 +433,8 @@ class TransferEngine:
     async def _end(self, live: LiveUpload) -> None:
         try:
             await unbroken(self._on_ended(live))
+        except Exception:  # what it holds is found at the next start; the server goes on
+            log.exception("clearing away broke", upload=live.row.id)
         finally:
             live.transfer_task = None
 
@@ -394,7 +444,8 @@ class TransferEngine:
             and isinstance(self._staging, Linkable)
             and isinstance(destination, TakesOver)
         ):
-            return await destination.take_over(target_of(live.row), self._staging.path(live.row.id), digests)
+            path = self._staging.path(live.row.id)
+            return await unbroken(destination.take_over(target_of(live.row), path, digests))
         if live.session is None:
             live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
         return await live.session.finish(digests, self._sender.source(live))

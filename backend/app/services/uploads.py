@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 import structlog
 
 from app.core.errors import (
+    DatabaseUnavailable,
     DigestMismatch,
     FileTooLarge,
     ForebayError,
@@ -374,6 +375,13 @@ class Uploads:
         self._metrics.transition(None, row.state)
         self.transfers.let_end(live)
 
+    async def is_recorded(self, upload_id: str) -> bool:
+        """Whether the database has it; False where it does not say."""
+        try:
+            return await self._repository.upload(upload_id) is not None
+        except DatabaseUnavailable:
+            return False
+
     async def _earlier(self, row: Upload, kept: Upload) -> LiveUpload:
         """The same Idempotency-Key began `kept`: that is the answer."""
         if kept.request_fingerprint != row.request_fingerprint:
@@ -502,11 +510,17 @@ class Uploads:
         await unbroken(self._cancel(live))
 
     async def _cancel(self, live: LiveUpload) -> None:
-        async with live.lock:
-            if live.row.state not in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
-                if not live.row.ended and await self.transfers.published(live):
-                    raise StateConflict("The file is at its destination already.", state=live.row.state.value)
-                await self._end(live, UploadState.CANCELLED, None)
+        live.cancelling = True
+        try:
+            await self.transfers.interrupt(live)  # it may hold the lock for as long as its destination takes
+            async with live.lock:
+                if live.row.state not in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
+                    if not live.row.ended and await self.transfers.published(live):
+                        raise StateConflict("The file is at its destination already.", state=live.row.state.value)
+                    await self._end(live, UploadState.CANCELLED, None)
+        finally:
+            live.cancelling = False
+            self.transfers.poke(live)
         await self.ended(live)
         await live.gone.wait()  # somebody else's end may be clearing away still
 
@@ -629,8 +643,9 @@ class Uploads:
                 live.forget(extent)
 
     async def _start_over(self, live: LiveUpload) -> None:
+        """Nothing is here any more. What its session has is kept: it may have become a file, and is compared at the end."""
         await self._repository.forget_extents(live.row.id)
-        row = replace(live.row, received_at=None, transfer_state=None, active_at_s=self._clock())
+        row = replace(live.row, received_at=None, active_at_s=self._clock())
         if row.state is UploadState.TRANSFERRING:
             row = row.become(UploadState.RECEIVING)
         await self._repository.save_upload(row)

@@ -102,6 +102,10 @@ class DiskDestination:
         _validate(target)
         return await run_to_end(self._executor, self._take_over, target, source)
 
+    async def take_back(self, stored_id: str, source: Path) -> None:
+        """Remove that link, durably."""
+        await run_to_end(self._executor, self._take_back, stored_id, source)
+
     @asynccontextmanager
     async def open_range(self, stored_id: str, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
         """Pieces of at most 256 KiB."""
@@ -193,6 +197,14 @@ class DiskDestination:
             size = os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
         stored_id = f"{target.folder}/{name}" if target.folder else name
         return StoredFile(id=stored_id, name=name, size=size)
+
+    def _take_back(self, stored_id: str, source: Path) -> None:
+        folder, name = _split(stored_id)
+        with system_faults("take the file back"), self._folders.opened(folder) as parent, suppress(FileNotFoundError):
+            ours, found = source.stat(), os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if (ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino):
+                os.unlink(name, dir_fd=parent)
+                self._entries.sync(parent)
 
     def _private_for(self, target: Target) -> AbstractContextManager[int]:
         """Our own folder, where `publish` goes by it: opening it costs more than the link."""

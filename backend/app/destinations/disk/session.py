@@ -92,7 +92,7 @@ class DiskSession:
             async for piece in pieces:
                 await run_to_end(self._executor, self._write, fd, piece)
         finally:
-            os.close(fd)
+            await run_to_end(self._executor, os.close, fd)  # where it writes what it has kept back (NFS), it blocks
         return self._committed
 
     async def finish(self, digests: Digests, source: Source) -> StoredFile:
@@ -101,7 +101,7 @@ class DiskSession:
         return await run_to_end(self._executor, self._finish, digests)
 
     async def abort(self) -> None:
-        """Remove the part; what is published stays."""
+        """Remove the part, or the published file."""
         await run_to_end(self._executor, self._abort)
 
     # -- in threads ----------------------------------------------------------------------------------------------
@@ -224,12 +224,18 @@ class DiskSession:
             os.close(fd)
 
     def _abort(self) -> None:
-        with (
-            system_faults("remove the copy under way"),
-            self._folders.private() as private,
-            suppress(FileNotFoundError),
-        ):
-            os.unlink(self._part, dir_fd=private)
+        with system_faults("remove the copy under way"), self._folders.private() as private:
+            with suppress(FileNotFoundError):
+                os.unlink(self._part, dir_fd=private)
+            if self._published is not None:
+                self._unpublish(self._published)
+                self._published = None
+
+    def _unpublish(self, name: str) -> None:
+        with suppress(FileNotFoundError), self._folders.opened(self._target.folder) as folder:
+            if os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino == self._inode:
+                os.unlink(name, dir_fd=folder)
+                self._entries.sync(folder)
 
 
 def _parse(saved: str | None) -> tuple[str, int]:

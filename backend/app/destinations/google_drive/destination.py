@@ -31,10 +31,10 @@ from app.destinations.google_drive.tokens import TokenSource
 from app.destinations.google_drive.transit import PART_BYTES, Means
 from app.destinations.port import Abilities, KeepsValues, Target
 
-__all__ = ["GoogleDriveDestination"]
+__all__ = ["LEDGER_KEY", "GoogleDriveDestination"]
 
 _TRANSFERS: Final = 32  # each is one connection, and Drive's rate is one connection's
-_LEDGER_KEY: Final = "google-drive-sent"
+LEDGER_KEY: Final = "google-drive-sent"
 
 
 class GoogleDriveDestination:
@@ -69,7 +69,7 @@ class GoogleDriveDestination:
         self._files = Files(self._api)
         self._ids = IdPool(self._api)
         self._folders = Folders(self._files, self._ids, folder_id)
-        self._ledger = ledger or Ledger(options.daily_bytes, key=_LEDGER_KEY, values=values)
+        self._ledger = ledger or Ledger(options.daily_bytes, key=LEDGER_KEY, values=values)
         self._sealer = Sealer(options.key_file)
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="google-drive")
         self._means = Means(

@@ -21,6 +21,7 @@ from app.core.errors import (
     DestinationLoginLost,
     DestinationQuotaReached,
     DestinationRefused,
+    DestinationRefusedUpload,
     DestinationUnavailable,
     FileTooLarge,
     ForebayError,
@@ -43,7 +44,6 @@ _FULL: Final = {
     "storageQuotaExceeded": "Google Drive has no storage left. Make room there (the trash counts as well) or buy more.",
     "teamDriveFileLimitExceeded": "The shared drive holds as many items as it may. Remove some there (the trash counts as well).",
     "activeItemCreationLimitExceeded": "This Google account holds as many items as it may. Remove some there.",
-    "numChildrenInNonRootLimitExceeded": "The folder at Google Drive holds as many items as it may. Use another folder.",
 }
 _DAILY: Final = {
     "dailyLimitExceeded": "The Google project's daily limit of requests is used up.",
@@ -72,11 +72,16 @@ _REFUSED: Final = {
     "domainPolicy": "Your organisation does not allow this app to use Google Drive. Its administrator can.",
     "notFound": "The folder is not there for this login: it was removed, or is not shared with it.",
     "parentNotAFolder": "What the destination names is no folder.",
-    "teamDriveHierarchyTooDeep": "Folders are nested too deeply there. Use another folder.",
-    "myDriveHierarchyDepthLimitExceeded": "Folders are nested too deeply there. Use another folder.",
     "cannotDownloadAbusiveFile": "Google Drive holds the file back as malware or spam.",
     "downloadQuotaExceeded": "The file was downloaded too often. Google Drive serves it again within 24 hours.",
 }
+
+_ONE_FILE: Final = {
+    "teamDriveHierarchyTooDeep": "Folders are nested too deeply there. Use another folder.",
+    "myDriveHierarchyDepthLimitExceeded": "Folders are nested too deeply there. Use another folder.",
+    "numChildrenInNonRootLimitExceeded": "The folder at Google Drive holds as many items as it may. Use another folder.",
+}
+"""What concerns one file or folder and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +128,14 @@ def error_for(refusal: Refusal) -> ForebayError:
         return _login_lost()
     if refusal.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return FileTooLarge("The file is larger than Google Drive takes.")
-    return DestinationRefused(f"Google Drive refuses ({_label(refusal)}). {_KEPT}")
+    return DestinationRefusedUpload(f"Google Drive refuses ({_label(refusal)}). {_KEPT}")
 
 
-def _by_reason(reason: str, refusal: Refusal) -> ForebayError | None:
+def _by_reason(reason: str, refusal: Refusal) -> ForebayError | None:  # noqa: PLR0911 - one for each kind
     if reason in _PASSING:
         return _busy(refusal)
+    if reason in _ONE_FILE:
+        return DestinationRefusedUpload(f"Google Drive refuses: {_ONE_FILE[reason]} {_KEPT}")
     if reason in _FULL:
         no_storage = reason == "storageQuotaExceeded" and refusal.message.startswith("Service Accounts")
         return DestinationFull(NO_STORAGE if no_storage else f"{_FULL[reason]} {_KEPT}")

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import structlog
 
-from app.core.errors import DestinationRefused
 from app.destinations.google_drive.api import DriveApi
 
 __all__ = ["FIELDS", "FOLDER_TYPE", "MY_DRIVE", "UPLOAD_KEY", "Files", "Place", "RemoteFile", "quoted"]
@@ -30,6 +29,8 @@ _ALL_DRIVES: Final = {"supportsAllDrives": "true"}
 _PAGE: Final = "1000"
 _PAGES: Final = 20
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND.value})
+_FORBIDDEN: Final = frozenset({HTTPStatus.FORBIDDEN.value})
+_MAY_NOT: Final = frozenset({"insufficientFilePermissions", "forbidden"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,13 @@ class Files:
 
         In a shared drive that is for managers. Where the login is not one it goes to the trash, as content managers may.
         """
-        try:
-            await self._api.call("DELETE", _path(file_id), params=_ALL_DRIVES, accept=_GONE)
-        except DestinationRefused:
+        answer = await self._api.call("DELETE", _path(file_id), params=_ALL_DRIVES, accept=_GONE | _FORBIDDEN)
+        if answer.status in _FORBIDDEN:
+            refusal = answer.refusal
+            if refusal is None or not _MAY_NOT.intersection(refusal.reasons):
+                self._api.judge(answer)
             await self.trash(file_id)
-            log.info("file could only be moved to the trash", file=file_id)
+            log.info("a file could only be moved to the trash", file=file_id)
 
 
 def quoted(text: str) -> str:

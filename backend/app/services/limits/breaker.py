@@ -1,69 +1,112 @@
 """A circuit breaker: after failures in a row, a destination is left alone for a while and then tried by one.
 
+Laws:
+- Closed: everybody may go. Open: nobody before its pause is over; then one, the probe, and the others wait for what
+  comes of it.
+- What those say who went before it opened (or closed) counts no more: only the probe closes it, or opens it again.
+- Failures of those who were under way together are one failure: they met the same trouble.
+
 Pure: time is given.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Breaker"]
+__all__ = ["Breaker", "Entry"]
 
 _FAILURES: Final = 5
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 
 
-class Breaker:
-    """Of one destination. Closed: everybody may; open: nobody before `delay_s`; then half open: one may, until told how it went."""
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Somebody who went."""
 
-    def __init__(self, *, failures: int = _FAILURES) -> None:
-        """Closed; opens after so many failures in a row."""
+    generation: int
+    at: float
+
+
+class Breaker:
+    """Of one destination."""
+
+    def __init__(self, *, failures: int = _FAILURES, chance: Callable[[], float] = random.random) -> None:
+        """Closed.
+
+        Args:
+            failures: in a row, after which it opens.
+            chance: from 0 to 1: spreads pauses between three quarters and five quarters of their length.
+        """
         self._limit = failures
+        self._chance = chance
+        self._generation = 0
         self._failures = 0
+        self._last_failure = float("-inf")
         self._pause_s = _FIRST_PAUSE_S
         self._until: float | None = None
-        self._probing = False
-        self._reason = ""
-
-    @property
-    def reason(self) -> str:
+        self._probe: Entry | None = None
+        self.reason = ""
         """Why it is open; empty when it is not."""
-        return self._reason
 
     @property
     def is_open(self) -> bool:
         """Whether it keeps anybody waiting."""
         return self._until is not None
 
-    def delay_s(self, now: float) -> float:
-        """Seconds after which asking again makes sense; 0: go, and tell how it went.
+    def enter(self, now: float) -> Entry | float:
+        """Go, and tell how it went (`works`, `failed`, `left`); or the seconds after which asking again makes sense."""
+        if self._until is not None:
+            if self._probe is not None:
+                return self._pause_s
+            if now < self._until:
+                return self._until - now
+        entry = Entry(self._generation, now)
+        if self._until is not None:
+            self._probe = entry
+        return entry
 
-        One who goes while it is open is the probe: the others wait for what comes of it.
+    def works(self, entry: Entry) -> bool:
+        """The destination has answered; returns whether that closed it."""
+        if entry is self._probe:
+            self._generation += 1
+            self._failures, self._pause_s, self._until, self._probe, self.reason = 0, _FIRST_PAUSE_S, None, None, ""
+            return True
+        if self._until is None and entry.generation == self._generation:
+            self._failures = 0
+        return False
+
+    def failed(
+        self, entry: Entry, now: float, reason: str, *, pause_s: float | None = None, at_least_s: float = 0.0
+    ) -> None:
+        """It does not work.
+
+        Args:
+            entry: who says so.
+            now: seconds.
+            reason: for whoever asks.
+            pause_s: it is known to hold for everybody, and so long: open at once.
+            at_least_s: what the destination has asked for (Retry-After).
         """
-        if self._until is None:
-            return 0.0
-        if self._probing:
-            return self._pause_s
-        if now < self._until:
-            return self._until - now
-        self._probing = True
-        return 0.0
-
-    def succeeded(self) -> None:
-        """It works."""
-        self._failures, self._pause_s, self._until, self._probing, self._reason = 0, _FIRST_PAUSE_S, None, False, ""
-
-    def failed(self, now: float, reason: str, *, pause_s: float | None = None) -> None:
-        """It does not; `pause_s`: known to hold for everybody and so long, so open at once."""
-        self._failures += 1
-        if pause_s is None and self._failures < self._limit and not self._probing:
-            return
-        self._until = now + (self._pause_s if pause_s is None else pause_s)
+        if entry is not self._probe:
+            if self._until is not None or entry.generation != self._generation:
+                return
+            if entry.at >= self._last_failure:
+                self._failures += 1
+                self._last_failure = now
+            if pause_s is None and self._failures < self._limit:
+                return
+        pause = self._pause_s * (0.75 + self._chance() / 2) if pause_s is None else pause_s
+        self._until = now + max(pause, at_least_s)
         self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
-        self._probing = False
-        self._reason = reason
+        self._generation += 1
+        self._probe = None
+        self.reason = reason
 
-    def abandoned(self) -> None:
-        """Whoever went does not know how it would have gone (cancelled, or stopped by something else)."""
-        self._probing = False
+    def left(self, entry: Entry) -> None:
+        """It is over without a verdict (cancelled, or ended by something else): where it was the probe, the next one is."""
+        if entry is self._probe:
+            self._probe = None
