@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
 
 import aiohttp
 
@@ -17,6 +16,7 @@ from app.core.errors import DestinationUnavailable, NotFound
 from app.core.upload import KIB
 from app.destinations.google_drive.api import BROKEN, DriveApi
 from app.destinations.google_drive.faults import unreachable
+from app.destinations.google_drive.files import is_id
 
 __all__ = ["open_content"]
 
@@ -32,6 +32,8 @@ async def open_content(api: DriveApi, file_id: str, start: int, end: int) -> Asy
         NotFound: there is no such file any more.
         DestinationUnavailable: not now; also while it is read.
     """
+    if not is_id(file_id):
+        raise NotFound
     response = await _begin(api, file_id, start, end)
     pieces = _pieces(response, start, end)
     try:
@@ -42,7 +44,7 @@ async def open_content(api: DriveApi, file_id: str, start: int, end: int) -> Asy
 
 
 async def _begin(api: DriveApi, file_id: str, start: int, end: int) -> aiohttp.ClientResponse:
-    path, params = f"/files/{quote(file_id, safe='')}", {"alt": "media", "supportsAllDrives": "true"}
+    path, params = f"/files/{file_id}", {"alt": "media", "supportsAllDrives": "true"}
     # Of an empty range (which HTTP does not have) a byte is asked for: whether there is one, the answer is the same.
     headers = {"Range": f"bytes={start}-{max(start, end - 1)}"}
     try:

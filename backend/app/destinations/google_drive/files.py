@@ -6,6 +6,7 @@ trash is not there, but for `get`, which tells.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,7 +17,7 @@ import structlog
 
 from app.destinations.google_drive.api import DriveApi
 
-__all__ = ["FIELDS", "FOLDER_TYPE", "MY_DRIVE", "UPLOAD_KEY", "Files", "Place", "RemoteFile", "quoted"]
+__all__ = ["FIELDS", "FOLDER_TYPE", "MY_DRIVE", "UPLOAD_KEY", "Files", "Place", "RemoteFile", "is_id", "quoted"]
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ UPLOAD_KEY: Final = "forebayUpload"  # the app's own property that says which up
 FIELDS: Final = "id,name,mimeType,size,md5Checksum,sha256Checksum,parents,trashed,createdTime,appProperties"
 _FOLDER_FIELDS: Final = "id,mimeType,trashed,driveId,capabilities(canAddChildren)"
 _ALL_DRIVES: Final = {"supportsAllDrives": "true"}
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _PAGE: Final = "1000"
 _PAGES: Final = 20
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND.value})
@@ -66,6 +68,11 @@ class RemoteFile:
             if isinstance(properties, dict) and UPLOAD_KEY in properties
             else None,
         )
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether others can be in it."""
+        return self.media_type == FOLDER_TYPE
 
     @property
     def age(self) -> tuple[str, str]:
@@ -163,6 +170,8 @@ class Files:
 
         In a shared drive that is for managers. Where the login is not one it goes to the trash, as content managers may.
         """
+        if not is_id(file_id):
+            return
         answer = await self._api.call("DELETE", _path(file_id), params=_ALL_DRIVES, accept=_GONE | _FORBIDDEN)
         if answer.status in _FORBIDDEN:
             refusal = answer.refusal
@@ -170,6 +179,11 @@ class Files:
                 self._api.judge(answer)
             await self.trash(file_id)
             log.info("a file could only be moved to the trash", file=file_id)
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the id of a file."""
+    return _ID.fullmatch(text) is not None
 
 
 def quoted(text: str) -> str:

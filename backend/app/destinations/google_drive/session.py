@@ -141,7 +141,9 @@ class DriveSession:
         """Files of the name in the folder, but for ours."""
         saved = self._transit.saved
         found = await self._means.files.named(self._transit.place, [saved.name])
-        return [file for file in found if file.id != saved.file_id]
+        replacing = self._target.on_conflict is NameConflictPolicy.REPLACE
+        # A folder of the name is never replaced: it would take all that is in it along.
+        return [file for file in found if file.id != saved.file_id and not (replacing and file.is_folder)]
 
     async def _mind(self, others: asyncio.Task[list[RemoteFile]]) -> None:
         """Wait for what has the name before the last bytes are sent, where the policy is about that."""

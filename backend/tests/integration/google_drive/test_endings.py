@@ -161,9 +161,12 @@ async def test_downloads(rig: Any) -> None:
     for start, end in ((0, 10), (0, 0)):
         with pytest.raises(NotFound):
             await read_back(rig.destination, stored.id, start, end)
-    for odd in ("", "..", "a/b", "root", "no such\nid"):
-        with pytest.raises(ForebayError):
+    before = rig.drive.requests
+    for odd in ("", "..", "a/b", "../about", "no such\nid", "x?alt=json", "ü"):
+        with pytest.raises(NotFound):
             await read_back(rig.destination, odd, 0, 10)
+        await rig.destination.delete(odd)
+    assert rig.drive.requests == before
 
 
 @pytest.mark.parametrize(

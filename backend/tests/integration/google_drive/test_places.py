@@ -288,6 +288,16 @@ def _copy(rig: Any) -> None:
     rig.drive.world.tree.create(Metadata(name="report.pdf"), Caller("u", frozenset()), None, "text/plain")
 
 
+async def test_replace_leaves_folders_alone(rig: Any, data: bytes) -> None:
+    """One of the name, with all that is in it."""
+    folder = rig.drive.add_folder("report.pdf")
+    await rig.store(b"inside", "u1", folder="report.pdf", filename="inside")
+    await rig.store(b"old", "u2", on_conflict=REPLACE)
+    await rig.store(data, "u3", on_conflict=REPLACE)
+    assert not rig.drive.files[folder].trashed
+    assert rig.names == ["inside", "report.pdf"]
+
+
 async def test_replace_keeps_the_old_one_until_the_new_is_verified(rig: Any, data: bytes) -> None:
     """A mismatch, an error, a cancel: it is still there."""
     await rig.store(b"old", "u1")
