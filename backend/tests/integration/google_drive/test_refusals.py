@@ -14,6 +14,7 @@ from app.core.errors import (
     DestinationLoginLost,
     DestinationQuotaReached,
     DestinationRefused,
+    DestinationRefusedUpload,
     DestinationUnavailable,
 )
 from app.testing.drive_emulator import DriveEmulator, Options, Rule, Status
@@ -29,7 +30,11 @@ TABLE = [
     (Status(403, "storageQuotaExceeded"), DestinationFull, "no storage left"),
     (Status(403, "teamDriveFileLimitExceeded"), DestinationFull, "shared drive holds as many"),
     (Status(403, "activeItemCreationLimitExceeded"), DestinationFull, "account holds as many"),
-    (Status(403, "numChildrenInNonRootLimitExceeded"), DestinationFull, "folder at Google Drive holds as many"),
+    (
+        Status(403, "numChildrenInNonRootLimitExceeded"),
+        DestinationRefusedUpload,
+        "folder at Google Drive holds as many",
+    ),
     (Status(403, "dailyLimitExceeded"), DestinationQuotaReached, "daily limit"),
     (Status(403, "quotaExceeded"), DestinationQuotaReached, "quota"),
     (Status(403, "uploadLimitExceeded"), DestinationQuotaReached, "no more from this account today"),
@@ -41,7 +46,8 @@ TABLE = [
     (Status(403, "insufficientFilePermissions"), DestinationRefused, "editor"),
     (Status(403, "domainPolicy"), DestinationRefused, "administrator"),
     (Status(403, "teamDriveMembershipRequired"), DestinationRefused, "member"),
-    (Status(400, "somethingNew"), DestinationRefused, "status 400, somethingNew"),
+    (Status(403, "teamDriveHierarchyTooDeep"), DestinationRefusedUpload, "nested too deeply"),
+    (Status(400, "somethingNew"), DestinationRefusedUpload, "status 400, somethingNew"),
 ]
 
 

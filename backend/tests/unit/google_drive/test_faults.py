@@ -13,6 +13,7 @@ from app.core.errors import (
     DestinationLoginLost,
     DestinationQuotaReached,
     DestinationRefused,
+    DestinationRefusedUpload,
     DestinationUnavailable,
     FileTooLarge,
 )
@@ -95,13 +96,13 @@ def test_retry_after_as_a_date() -> None:
         (Refusal(408), DestinationUnavailable),
         (Refusal(429), DestinationUnavailable),
         (Refusal(401), DestinationLoginLost),
-        (Refusal(403), DestinationRefused),
+        (Refusal(403), DestinationRefusedUpload),
         (Refusal(400, ("invalid_grant",)), DestinationLoginLost),
         (Refusal(403, ("quotaExceeded", "RESOURCE_EXHAUSTED")), DestinationQuotaReached),
         (Refusal(403, ("storageQuotaExceeded",)), DestinationFull),
         (Refusal(503, ("backendError",)), DestinationUnavailable),
         (Refusal(413), FileTooLarge),
-        (Refusal(418), DestinationRefused),
+        (Refusal(418), DestinationRefusedUpload),
     ],
 )
 def test_the_first_reason_decides_else_the_status(refusal: Refusal, error: type) -> None:
