@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _DESTINATION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_DESTINATION_URL = re.compile(r"[a-z][a-z0-9+.-]*:[^\x00-\x1f\x7f]*")
+_DESTINATION_URL = re.compile(r"gdrive:|[a-z][a-z0-9+.-]*:[^\x00-\x1f\x7f]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")

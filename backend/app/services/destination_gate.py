@@ -161,7 +161,8 @@ class DestinationGate:
     def _fail(self, entry: Entry, exc: ForebayError) -> None:
         was_open = self._breaker.is_open
         pause_s = next((pause for kind, pause in _LOOK_AGAIN_S.items() if isinstance(exc, kind)), None)
-        self._breaker.failed(entry, self._clock(), exc.code, pause_s=pause_s, at_least_s=exc.asked_for_s or 0.0)
+        asked_s = exc.asked_for_s if pause_s is None else None  # by the destination; else it is our own guess
+        self._breaker.failed(entry, self._clock(), exc.code, pause_s=pause_s, at_least_s=asked_s or 0.0)
         if self._breaker.is_open and not was_open:
             log.error("destination left alone for a while", destination=self._name, code=exc.code, detail=exc.detail)
         self._wake()

@@ -111,8 +111,6 @@ class SmallFiles:
             try:
                 await self._uploads.keep_stored(live, row)
             except DatabaseUnavailable:
-                if await self._uploads.is_recorded(row.id):
-                    return True  # the commit was made, and only its answer was lost
                 await transfers.withdraw(live)
                 raise
         except BaseException:

@@ -369,13 +369,17 @@ class Uploads:
         Raises:
             DatabaseUnavailable: it is not recorded.
         """
-        await self._repository.add_upload(row, extents=list(live.extents.values()), durable=True)
+        try:
+            await self._repository.add_upload(row, extents=list(live.extents.values()), durable=True)
+        except DatabaseUnavailable:
+            if not await self._is_recorded(row.id):  # else it was committed, and only the answer was lost
+                raise
         live.row = row
         self._keep(live)
         self._metrics.transition(None, row.state)
         self.transfers.let_end(live)
 
-    async def is_recorded(self, upload_id: str) -> bool:
+    async def _is_recorded(self, upload_id: str) -> bool:
         """Whether the database has it; False where it does not say."""
         try:
             return await self._repository.upload(upload_id) is not None

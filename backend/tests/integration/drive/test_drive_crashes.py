@@ -155,14 +155,35 @@ def test_a_cancelled_upload_is_removed_by_the_next_life(
         assert client.get(upload.id).state == "cancelled"
 
 
+def test_a_spool_that_is_gone_makes_no_second_file(drive: DriveEmulator, server: ServerProcess, tmp_path: Path) -> None:
+    """Drive has the file, nobody was told, the server died and lost its disk: the client sends again, and it is found."""
+    content = os.urandom(2 * MIB + 1)
+    path = tmp_path / "report.bin"
+    path.write_bytes(content)
+    silent = [Rule(operation, Status(503)) for operation in ("upload.query", "files.get")]
+    drive.script([Rule("upload.finish", Status(503, when="after")), *silent])
+    results: list[forebay.UploadResult] = []
+    sending = threading.Thread(target=lambda: results.append(bring(server, path, tmp_path / "state")))
+    sending.start()
+    drive.wait(lambda event: event.kind is Kind.FILE_CREATED, timeout_s=60)
+    server.kill()
+    for staged in (server.directory / "var" / "spool").iterdir():
+        staged.unlink()
+    drive.script([])
+    server.start()
+    sending.join()
+    assert_one_whole_file(drive, results[0], content)
+
+
+@pytest.mark.parametrize("puts", [0, 1], ids=["on the way", "at the end"])
 def test_sigterm_while_drive_stalls_ends_in_time_and_goes_on_later(
-    drive: DriveEmulator, server: ServerProcess, tmp_path: Path
+    drive: DriveEmulator, server: ServerProcess, tmp_path: Path, puts: int
 ) -> None:
     """A Drive that does not answer keeps no server from stopping."""
     content = os.urandom(2 * MIB + 1)
     path = tmp_path / "report.bin"
     path.write_bytes(content)
-    drive.script([Rule("upload.put", Stall(600), times=1)])
+    drive.script([Rule("upload.put", Stall(600), skip=puts, times=1)])
     results: list[forebay.UploadResult] = []
     sending = threading.Thread(target=lambda: results.append(bring(server, path, tmp_path / "state")))
     sending.start()

@@ -1,0 +1,119 @@
+"""How transfers to Drive end when somebody else wants it otherwise: cancelled, refused, told to wait, spoilt."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+
+from app.testing.drive_emulator import Kind
+from app.testing.drive_emulator.faults import Stall, Status
+from app.testing.drive_emulator.script import Rule
+
+from .conftest import MIB, Rig
+
+KIB = 1024
+
+
+def test_a_cancel_does_not_wait_for_a_drive_that_does_not_answer(rig: Rig, content: bytes) -> None:
+    """Neither for the last bytes nor for the removal, which comes when Drive is back."""
+    rig.drive.script([Rule("upload.put", Stall(600), skip=1), Rule("upload.cancel", Stall(600))])
+    rig.run()
+    view = rig.begin(content)
+    rig.api.put_all(view, content)
+    rig.drive.wait(lambda event: event.kind is Kind.FAULT)
+    assert rig.api.cancel(view["id"]).status == 204
+    assert rig.api.upload(view["id"])["state"] == "cancelled"
+    rig.drive.script([])
+    assert not [file for file in rig.drive.files.values() if file.sha256]
+
+
+def test_one_file_that_is_refused_does_not_hold_up_the_others(rig: Rig, content: bytes) -> None:
+    """It says so, waits, and can be cancelled; the next one arrives."""
+    rig.drive.script([Rule("upload.start", Status(400, "badRequest"), times=1)])
+    rig.run()
+    refused = rig.begin(content, name="refused.bin")
+    rig.api.put_all(refused, content)
+    rig.problem(refused["id"], "destination-refused-upload")
+    rig.assert_stored(content, rig.upload(content))
+    assert rig.api.status()["destinations"]["default"]["breaker"] == "closed"
+    assert rig.api.cancel(refused["id"]).status == 204
+
+
+def test_retry_after_is_waited_for_from_the_first_time_on(rig: Rig, content: bytes) -> None:
+    """Drive says when."""
+    rig.drive.script([Rule("upload.start", Status(429, retry_after=1), times=2)])
+    rig.run()
+    rig.assert_stored(content, rig.upload(content))
+    starts = [
+        event.time_s for event in rig.drive.events if event.kind is Kind.REQUEST and event.operation == "upload.start"
+    ]
+    assert len(starts) == 3
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(starts))
+
+
+def test_bytes_that_rot_before_the_end_are_not_published(rig: Rig) -> None:
+    """Read and digested, then spoilt on the disk: they are looked at again before they publish the file, and asked for."""
+    rig.run()
+    content = os.urandom(MIB)
+    view = rig.begin(content, completion="explicit", chunk_size=256 * KIB)
+    rig.api.put_all(view, content)
+    live = rig.product.server.context.uploads.under_way(view["id"])
+    rig.product.wait_for(lambda: live.digest.position == len(content))
+    with (rig.product.spool / view["id"]).open("r+b") as spool:
+        spool.seek(-5, os.SEEK_END)
+        spool.write(b"rot!")
+    reply = rig.api.complete(view["id"])
+    assert (reply.status, reply.code) == (409, "incomplete")
+    assert not [event for event in rig.drive.events if event.kind is Kind.FILE_CREATED]
+    assert rig.api.put_chunk(view["id"], 3, content[-256 * KIB :]).status == 204
+    assert rig.api.complete(view["id"]).status == 200
+    rig.assert_stored(content, rig.api.upload(view["id"]))
+
+
+def test_in_sequential_mode_a_client_is_told_when_drive_takes_nothing(
+    rig: Rig, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while; what was received is kept, and goes on when Drive takes it."""
+    monkeypatch.setattr("app.services.parallel_chunk_processor._PATIENCE_S", 0.5)
+    rig.drive.set_storage_quota(1)
+    rig.run(enable_parallel_uploads=False)
+    view = rig.begin(content)
+    reply = rig.api.put_chunk(view["id"], 0, content)
+    assert (reply.status, reply.code) == (503, "destination-unavailable")
+    assert int(reply.headers["retry-after"]) > 0
+
+
+def test_who_waits_gets_a_turn_before_a_long_transfer_is_over(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One permit: the long one gives way between chunks, goes on afterwards, and its bytes go in order."""
+    monkeypatch.setattr("app.services.transfer._TURN_S", 0.0)
+    rig.drive.set_rate(4 * MIB)
+    rig.run(max_transfers=1)
+    long, short = os.urandom(12 * MIB), os.urandom(300 * KIB)
+    first = rig.begin(long, name="long.bin", chunk_size=MIB)
+    rig.api.put_all(first, long)
+    second = rig.begin(short, name="short.bin")
+    rig.api.put_all(second, short)
+    assert rig.ended(second["id"])["state"] == "completed"
+    assert rig.api.upload(first["id"])["state"] == "transferring"
+    assert rig.ended(first["id"])["state"] == "completed"
+    stored = {file.name: rig.drive.content(file.id) for file in rig.drive.files.values()}
+    assert stored == {"long.bin": long, "short.bin": short}
+
+
+def test_a_stalled_drive_does_not_hold_up_a_directory(rig: Rig) -> None:
+    """Each destination has its own share of the slabs."""
+    rig.drive.script([Rule("upload.put", Stall(600))])
+    rig.run(destinations={"near": f"disk:{rig.directory / 'near'}"})
+    stalled = []
+    for number in range(20):
+        data = os.urandom(600 * KIB)
+        view = rig.begin(data, name=f"{number}.bin")
+        rig.api.put_all(view, data)
+        stalled.append(view["id"])
+    rig.drive.wait(lambda event: event.kind is Kind.FAULT)
+    near = rig.upload(b"x" * MIB, name="near.bin", destination="near")
+    assert near["state"] == "completed"
+    for upload_id in stalled:
+        assert rig.api.cancel(upload_id).status == 204
