@@ -30,10 +30,15 @@ _SECRETS_IN_TEXT = (
     (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{4,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\bfb_[A-Za-z0-9_-]{16,}"), REDACTED),
     (re.compile(r"([?&]upload_id=)[^&\s\"'\\]+"), rf"\1{REDACTED}"),  # a Drive session URI: whoever has it can write
-    (re.compile(r"\b(ya29\.|1//|GOCSPX-)[A-Za-z0-9_.-]{8,}"), REDACTED),  # Google's access and refresh tokens, client secrets
+    (
+        re.compile(r"\b(ya29\.|1//|GOCSPX-)[A-Za-z0-9_.-]{8,}"),
+        REDACTED,
+    ),  # Google's access and refresh tokens, client secrets
     (re.compile(r"(://)[^/\s\"'@]+@"), rf"\1{REDACTED}@"),
 )
-_SUSPECT = re.compile(r"bearer|basic|fb_|upload_id=|//|ya29|gocspx", re.IGNORECASE)  # most texts hold nothing of the kind
+_SUSPECT = re.compile(
+    r"bearer|basic|fb_|upload_id=|//|ya29|gocspx", re.IGNORECASE
+)  # most texts hold nothing of the kind
 
 
 def redact_text(text: str) -> str:
