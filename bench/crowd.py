@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.forebay import MIB
 from bench.report import Figure
-from bench.scene import MB, Drive, Sending, drive_server
+from bench.scene import ELSEWHERE, MB, Drive, Sending, drive_server
 
 from app.core.settings import load_settings
 from app.core.tokens import new_token
@@ -132,7 +132,7 @@ def many_users(
     """
     names = [[f"{user}-{number}.bin" for number in range(files)] for user in range(users)]
     expected = _made(directory / "files", [name for each in names for name in each], size, seed)
-    with Drive(seed=seed) as emulator:
+    with Drive(seed=seed, niceness=ELSEWHERE) as emulator:
         at = directory / "server"
         tokens = asyncio.run(_tokens(at, users))
         with drive_server(emulator, at, settings={"FOREBAY_AUTH": "tokens", **(settings or {})}) as server:
@@ -183,7 +183,7 @@ class _Said:
 
 def _send(files: Sequence[Path], url: str, state: Path, token: str) -> _Said:
     said = _Said(set())
-    with Sending(*files, url=url, state=state, token=token) as sending:
+    with Sending(*files, url=url, state=state, token=token, niceness=ELSEWHERE) as sending:
         for event in sending.events():
             match event["event"]:
                 case "completed":

@@ -176,7 +176,8 @@ class _Bench:
             return _Sequential(self._send(line, size_mb, "sequential").seconds, chunks, chunks)
         sent = self._send(line, size_mb, "sequential", enough=SHORT_MB * MB)
         server.call("DELETE", f"/api/v1/uploads/{sent.upload_id}")
-        (first_s, first), (last_s, last) = [at for at in sent.received_at if at[1]][:: len(sent.received_at) - 1]
+        acknowledged = [at for at in sent.received_at if at[1]]
+        (first_s, first), (last_s, last) = acknowledged[0], acknowledged[-1]
         per_byte = (last_s - first_s) / (last - first)
         return _Sequential(first_s + (size_mb * MB - first) * per_byte, last // CHUNK, chunks)
 

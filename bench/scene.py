@@ -17,6 +17,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,11 @@ MB = 10**6
 LATENCY_S = 0.3
 DRIVE_RATE_MIB = 60.0
 RTT_MS = 40.0
+ELSEWHERE = (
+    10  # niceness of many clients and of Drive: they are on other machines, and must not keep the server waiting
+)
 _STOP_S = 20.0
+_LONGEST_S = 1800.0  # then a client is stopped, and what it was to bring has not arrived
 _LOGIN = {
     "client_id": "1000000000000-emulator.apps.googleusercontent.com",
     "client_secret": "GOCSPX-emulator",
@@ -58,8 +63,9 @@ OnEvent = Callable[[dict[str, Json]], None]
 class Program:
     """A program that says in its first line where it listens."""
 
-    def __init__(self, command: list[str]) -> None:
-        self._command = command
+    def __init__(self, command: list[str], *, niceness: int = 0) -> None:
+        self._command = ["nice", "-n", str(niceness), *command] if niceness else command
+        self._name = Path(command[1]).name
         self._process: subprocess.Popen[str] | None = None
         self.host, self.port = "127.0.0.1", 0
 
@@ -74,7 +80,7 @@ class Program:
         port = line.strip().rpartition(":")[2]
         if not port.isdecimal():
             self.__exit__(None, None, None)
-            raise RuntimeError(f"{Path(self._command[1]).name} did not start: {line!r}")
+            raise RuntimeError(f"{self._name} did not start: {line!r}")
         self.port = int(port)
         return self
 
@@ -126,12 +132,13 @@ class Drive(Program):
         rate_mib: float | None = DRIVE_RATE_MIB,
         seed: int = 0,
         digests: str = "sha256",
+        niceness: int = 0,
     ) -> None:
         command = [sys.executable, str(Path(sys.executable).with_name("forebay-drive-emulator")), "--port", "0"]
         command += ["--discard", "--latency", str(latency_s), "--seed", str(seed), "--digests", digests]
         if rate_mib is not None:
             command += ["--rate", str(rate_mib * MIB)]
-        super().__init__(command)
+        super().__init__(command, niceness=niceness)
 
     def log_in(self, path: Path) -> Path:
         """Log in as a person would, and leave the credentials there."""
@@ -242,17 +249,29 @@ class Sent:
 class Sending:
     """`forebay upload` of a file, or of several, under way."""
 
-    def __init__(self, *files: Path, url: str, state: Path, name: str | None = None, token: str | None = None) -> None:
-        command = [sys.executable, "-m", "forebay", "upload", *map(str, files), "--server", url, "--json"]
+    def __init__(
+        self,
+        *files: Path,
+        url: str,
+        state: Path,
+        name: str | None = None,
+        token: str | None = None,
+        niceness: int = 0,
+    ) -> None:
+        command = ["nice", "-n", str(niceness)] if niceness else []
+        command += [sys.executable, "-m", "forebay", "upload", *map(str, files), "--server", url, "--json"]
         command += [] if name is None else ["--name", name]
         environment = {**os.environ, "FOREBAY_STATE_DIR": str(state)}
         environment.pop("FOREBAY_TOKEN", None)
         if token is not None:
             environment["FOREBAY_TOKEN"] = token
         self.name = name or files[0].name
+        self._deadline = threading.Timer(_LONGEST_S, self.stop)
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, text=True, encoding="utf-8"
         )
+        self._deadline.daemon = True
+        self._deadline.start()
 
     def __enter__(self) -> Self:
         """It runs already."""
@@ -262,6 +281,7 @@ class Sending:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it, if it still runs."""
+        self._deadline.cancel()
         self.stop()
         try:
             self._process.wait(_STOP_S)
