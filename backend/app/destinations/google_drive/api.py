@@ -22,6 +22,7 @@ from aiohttp.payload import Payload
 from yarl import URL
 
 from app.core.errors import DestinationLoginLost, DestinationUnavailable
+from app.core.upload import KIB
 from app.destinations.google_drive.faults import Refusal, error_for, refusal_in, unreachable
 from app.destinations.google_drive.options import GoogleDriveOptions
 from app.destinations.google_drive.tokens import TokenSource
@@ -31,6 +32,7 @@ __all__ = ["BROKEN", "Answer", "DriveApi", "Timeouts"]
 BROKEN: Final = (aiohttp.ClientError, OSError, ssl.SSLError, asyncio.IncompleteReadError, EOFError)
 """What a connection that fails raises; `TimeoutError` is an `OSError`."""
 
+_READ_BYTES: Final = 256 * KIB  # of a download, buffered
 _LONGEST_ANSWER_BYTES: Final = 8 << 20  # a page of 1,000 files with all that is asked for is far below
 
 
@@ -246,6 +248,7 @@ class DriveApi:
                     total=None, connect=timeouts.connect_s, sock_connect=timeouts.connect_s, sock_read=timeouts.answer_s
                 ),
                 headers={"User-Agent": "forebay", "Accept-Encoding": "identity"},
+                read_bufsize=_READ_BYTES,
             )
         return self._session
 

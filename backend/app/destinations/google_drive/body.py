@@ -103,10 +103,12 @@ class PieceBody(Payload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Send it. Called by aiohttp, in a task of its own, at most once."""
         del content_length  # it is what we announced
-        self._consumed = True  # aiohttp must not send it again on another connection
         stream = cast("StreamWriter", writer)
         transport = stream.transport
-        if self._stopped or transport is None:
+        if transport is None:
+            raise ClientConnectionResetError("the connection is lost")
+        self._consumed = True  # from here on aiohttp must not try it again on another connection
+        if self._stopped:
             raise ClientConnectionResetError("the body was given up")
         self._task = asyncio.current_task()
         connection = _Connection(stream, transport, self._stall_s)

@@ -199,7 +199,8 @@ class DriveSession:
         raise DestinationMismatch
 
     async def _is_ours(self, file: RemoteFile, digests: Digests, source: Source | None) -> bool:
-        if source is not None and (file.size is None or file.sha256 is file.md5 is None):
+        says_nothing = file.size is None or (file.sha256 is None and file.md5 is None)
+        if source is not None and says_nothing:
             raise DestinationUnavailable("Google Drive does not say yet what it has stored. What was received is kept.")
         if file.sha256 is not None or source is None:
             return file.size == self._target.size and file.sha256 == digests.sha256

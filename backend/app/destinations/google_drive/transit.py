@@ -247,9 +247,8 @@ class Transit:
         upload, ledger, first = self._upload, self._means.ledger, self.committed
         if upload is None:
             raise RuntimeError("there is no session")
-        limited = (
-            first + length < self._size or length > PART_BYTES
-        )  # what lacks next to nothing is not parked for hours
+        # What lacks next to nothing is not parked for hours.
+        limited = first + length < self._size or length > PART_BYTES
         if limited:
             ledger.check(length)
             if not ledger.may_send(length):

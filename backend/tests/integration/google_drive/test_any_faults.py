@@ -240,10 +240,11 @@ class Upload(RuleBasedStateMachine):
         await (await self.ready()).abort()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 class TestAnyFaults(Upload.TestCase):  # type: ignore[name-defined,misc]
     """Runs it."""
 
     settings = settings(
-        max_examples=60, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+        max_examples=40, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
     )

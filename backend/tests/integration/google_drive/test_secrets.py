@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from app.core.errors import DestinationRefused, ForebayError
+from app.destinations.google_drive.api import Timeouts
 from app.destinations.google_drive.upload import IdTaken, StartRefused
 from app.testing.destination_contract import read_back
 from app.testing.drive_emulator import CutAfter, ErrorIn200, LoseAnswer, Rule, Stall, Status, WrongDigest
@@ -52,8 +53,9 @@ def reachable(thing: object, depth: int = 6, seen: set[int] | None = None) -> li
     return found
 
 
-async def test_nothing_tells_a_secret(start_rig: Any, rig: Any, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_tells_a_secret(start_rig: Any, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Through a storm of faults on every request."""
+    rig = start_rig(timeouts=Timeouts(connect_s=2.0, answer_s=0.3, stall_s=0.2))
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     told: list[str] = []
