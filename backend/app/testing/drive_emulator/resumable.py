@@ -44,7 +44,8 @@ async def serve(call: Call) -> web.Response:
     """A request with an upload id."""
     session = _session(call)
     if call.operation is Operation.UPLOAD_CANCEL:
-        session.end(State.CANCELLED)
+        if session.state is not State.COMPLETE:  # what it has become is a file, with a life of its own
+            session.end(State.CANCELLED)
         return web.Response(status=_CLIENT_CLOSED)
     if session.state is State.COMPLETE:
         return _complete_answer(call, session)
