@@ -276,7 +276,8 @@ def main() -> int:
         console.print(f"{wanted.directory} needs {needed // MB} MB of room for a while: --directory, or SIZE_MB=100")
         return _FAILED
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _stop)
     try:
         with tempfile.TemporaryDirectory(prefix="demo-", dir=wanted.directory) as directory:
             return demo(console, size, Path(directory))

@@ -63,7 +63,8 @@ def estimated_s(size: int, path: Route = PER_CONNECTION) -> float:
     """What `size` bytes should take in sequential mode: line, round trip and Drive's answer for each chunk."""
     rate = min(limit for limit in (path.rate_mib, path.link_mib, 1000.0) if limit is not None) * MIB
     chunks = -(-size // CHUNK)
-    return size / rate + size / (DRIVE_RATE_MIB * MIB) + chunks * (RTT_MS / 1000 + LATENCY_S)
+    begins_and_ends = 3 * LATENCY_S
+    return size / rate + size / (DRIVE_RATE_MIB * MIB) + chunks * (RTT_MS / 1000 + LATENCY_S) + begins_and_ends
 
 
 def drive(directory: Path, *, full: bool = False, sizes_mb: Sequence[int] = SIZES_MB) -> list[Figure]:
