@@ -13,6 +13,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,8 @@ class LiveUpload:
         self._doubts = 0  # writes to the database that failed and may have been committed all the same
         self._doubts_settled = 0
         self._forgotten = 0  # how often something was forgotten
+        self.begun_anew = 0  # how often everything was
+        self.queued: Counter[int] = Counter()  # connections that wait for room, by chunk
         self.verified = asyncio.Event()
         self.verified.set()
         self.ended = asyncio.Event()
@@ -190,6 +193,7 @@ class LiveUpload:
             ranges.remove(0, self.row.size)
         self._completed_chunks = None
         self._forgotten += 1
+        self.begun_anew += 1
         self.digest = PrefixDigest()
         self.changed()
 
@@ -202,6 +206,13 @@ class LiveUpload:
     def readable_prefix(self) -> int:
         """How many bytes from the first the transfer could have read."""
         return self._readable_bytes.prefix
+
+    @property
+    def lacks_the_next(self) -> bool:
+        """Whether all that comes in order is recorded, and nobody brings more of it."""
+        next_one = self.readable_prefix // self.row.chunk_size
+        at_rest = self.readable_prefix == self.recorded.prefix < self.row.size
+        return at_rest and next_one not in self.receivers and not self.queued[next_one]
 
     def has_arrived(self, chunk: Chunk) -> bool:
         """Whether the chunk is in staging, or was, whole; acknowledged or not."""

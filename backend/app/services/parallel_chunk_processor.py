@@ -136,6 +136,19 @@ class ParallelChunkProcessor:
         """
         chunk = live.row.grid.chunk(number)
         self._check_length(chunk, body)
+        begun_anew = live.begun_anew
+        try:
+            return await self._receive_and_acknowledge(live, chunk, body, declared)
+        except RoomLost as exc:
+            if live.begun_anew == begun_anew:
+                raise
+            raise StateConflict(
+                "Everything is asked for again. Ask for the upload and go on as it says.", state=live.row.state.value
+            ) from exc
+
+    async def _receive_and_acknowledge(
+        self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest
+    ) -> int:
         async with AsyncExitStack() as held:
             async with abandoned_when_gone(body):
                 await live.settled()
@@ -168,7 +181,7 @@ class ParallelChunkProcessor:
         """Where staging relays: room for the chunk; where its bytes came before, it is first acknowledged: see `Relay`."""
         if self._relay is None or live.is_recorded(chunk):
             return None
-        room = await held.enter_async_context(self._relay.room(live.row, chunk))
+        room = await held.enter_async_context(self._relay.room(live, chunk))
         if live.has_arrived(chunk):
             await self._acknowledged(self._relay, live, chunk)
         return room

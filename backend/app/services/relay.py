@@ -7,7 +7,9 @@ Laws:
   when the upload has ended. Until then it is to clients as if it had not come.
 - Where the destination turns out to hold less than was given back, or other bytes, everything is asked for again, and
   what was sent is removed before the next session begins. As long as nothing was given back it is sent again from here.
-- Whoever recorded what waits is the upload's transfer, so that nothing depends on a client that is still there.
+- Who records what is acknowledged is the upload's transfer, so that nothing depends on a client that is still there.
+- Who waits for what comes before, and nobody brings it, is told to ask where the upload stands: a client whose plan is of
+  an earlier beginning would wait, with all its lanes, for chunks that it takes for acknowledged.
 - A file that came in one request is kept until the upload has ended: nobody would send it again to this upload.
 """
 
@@ -33,7 +35,7 @@ from app.core.upload import Chunk, Extent, Upload, UploadState
 from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
-from app.services.interruption import unbroken
+from app.services.interruption import Interruption, unbroken
 from app.services.live import LiveUpload
 from app.services.prefix_digest import PrefixDigest
 from app.services.progress import Throughput
@@ -44,6 +46,8 @@ __all__ = ["Relay", "WindowedStaging"]
 log = structlog.get_logger(__name__)
 
 _PATIENCE_S: Final = 60.0  # without anything of the upload moving, in either direction
+_GRACE_S: Final = 1.0  # and as long again, for the next bytes in order to be brought by somebody
+_ASK: Final = "What comes before this chunk is missing, and nobody sends it. Ask for the upload and go on as it says."
 
 
 class WindowedStaging(Staging, Windowed, Protocol):
@@ -65,6 +69,7 @@ class Relay:
         find: Callable[[str], LiveUpload | None],
         on_recorded: Callable[[LiveUpload], Awaitable[None]],
         patience_s: float = _PATIENCE_S,
+        grace_s: float = _GRACE_S,
     ) -> None:
         """Keep what it works with.
 
@@ -76,8 +81,9 @@ class Relay:
             attempts: of the destination, after which a chunk that waits for it is refused.
             metrics: counts outcomes.
             find: an upload under way.
-            on_recorded: told after chunks were recorded.
+            on_recorded: told after chunks were recorded, or are so no more.
             patience_s: how long a chunk waits while nothing moves, in seconds.
+            grace_s: how long, once and again, it waits while nobody brings what comes before.
         """
         self._staging = staging
         self._repository = repository
@@ -88,23 +94,55 @@ class Relay:
         self._find = find
         self._on_recorded = on_recorded
         self._patience_s = patience_s
+        self._grace_s = grace_s
         staging.on_given_up = self._given_up
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def room(self, row: Upload, chunk: Chunk) -> AsyncIterator[Room]:
+    async def room(self, live: LiveUpload, chunk: Chunk) -> AsyncIterator[Room]:
         """Room for a chunk, or a hold on what has arrived of it; waits until its turn has come.
 
         Raises:
             PoolExhausted: not in time.
+            RoomLost: everything was asked for again meanwhile.
+            StateConflict: nobody brings what comes before.
             StagingUnavailable: the upload ended meanwhile.
         """
-        room = await self._staging.room(row.id, chunk.offset, chunk.length)
+        live.queued[chunk.number] += 1
+        try:
+            async with self._while_it_gets_on(live):
+                room = await self._staging.room(live.row.id, chunk.offset, chunk.length)
+        finally:
+            live.queued[chunk.number] -= 1
         try:
             yield room
         finally:
             room.release()
+
+    @asynccontextmanager
+    async def _while_it_gets_on(self, live: LiveUpload) -> AsyncIterator[None]:
+        """Wait inside for what depends on the bytes that come next; ends with a conflict when nobody brings them."""
+        loop, interruption = asyncio.get_running_loop(), Interruption()
+        timer: asyncio.TimerHandle
+
+        def look_later(*, lacked: bool) -> None:
+            nonlocal timer
+            timer = loop.call_later(self._grace_s, look, lacked)
+
+        def look(lacked: bool) -> None:  # noqa: FBT001 - call_later passes positions only
+            lacks = live.lacks_the_next
+            if lacked and lacks:
+                interruption.interrupt(StateConflict(_ASK, state=live.row.state.value))
+            else:
+                look_later(lacked=lacks)
+
+        look_later(lacked=False)
+        async with interruption:
+            try:
+                yield
+            finally:
+                timer.cancel()
 
     @staticmethod
     def arrived(live: LiveUpload, room: Room, extent: Extent) -> None:
@@ -123,8 +161,12 @@ class Relay:
             RoomLost: it was given up.
             ChunkFailed: the destination has failed so often.
             DestinationUnavailable: nothing has moved for long.
-            StateConflict: the upload has ended without it.
+            StateConflict: the upload has ended without it, or nobody brings what comes before.
         """
+        async with self._while_it_gets_on(live):
+            await self._acknowledged(live, chunk)
+
+    async def _acknowledged(self, live: LiveUpload, chunk: Chunk) -> None:
         loop = asyncio.get_running_loop()
         place, since = self._place(live), loop.time()
         while not live.is_recorded(chunk):
@@ -171,6 +213,7 @@ class Relay:
             return True
         log.warning("the destination has lost what it had", upload=live.row.id, committed=committed, had=held_from)
         await self.start_over(live)
+        await self._on_recorded(live)  # of what came in one request nothing will come again
         return False
 
     async def acknowledge(self, live: LiveUpload, committed: int) -> None:

@@ -138,12 +138,12 @@ class SmallFiles:
         self, held: AsyncExitStack, row: Upload, declared: DeclaredDigest, body: RequestBody
     ) -> LiveUpload:
         chunk = Chunk(0, 0, row.size)
+        receiver = Receiver()
+        live = LiveUpload(row, relayed=self._relay is not None)
         room = None
         if self._relay is not None and row.size:
             async with abandoned_when_gone(body):
-                room = await held.enter_async_context(self._relay.room(row, chunk))
-        receiver = Receiver()
-        live = LiveUpload(row, relayed=self._relay is not None)
+                room = await held.enter_async_context(self._relay.room(live, chunk))
         sink = StagingSink(
             chunk,
             declared,

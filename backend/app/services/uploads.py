@@ -403,7 +403,8 @@ class Uploads:
         With explicit completion the client is still there: the sync waits for `complete`, not the last chunk's answer.
         """
         if live.row.came_in_one_request and live.row.state is UploadState.RECEIVING and not live.all_recorded:
-            await unbroken(self.fail(live, RoomLost("The server has lost what had come of the file. Send it again.")))
+            # Not `unbroken`, as in `fail`: the caller may be the transfer's task.
+            await self.fail(live, RoomLost("The server has lost what had come of the file. Send it again."))
             return
         if live.all_recorded and live.row.received_at is None and not live.row.ended:
             if live.row.completion is Completion.AUTO:

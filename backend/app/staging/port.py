@@ -165,6 +165,7 @@ class Windowed(Protocol):
 
         Raises:
             PoolExhausted: none in time.
+            RoomLost: everything was asked for again meanwhile.
             StagingUnavailable: the upload has no place (any more).
         """
 
@@ -175,7 +176,10 @@ class Windowed(Protocol):
         """The destination has the bytes before `position`: give back the room of those kept extents that end there."""
 
     def empty(self, upload_id: str, start: int = 0) -> None:
-        """Nothing counts any more that was written; the window begins at `start`. Writers and rooms of before are void."""
+        """Nothing counts any more that was written; the window begins at `start`.
+
+        Writers and rooms of before are void, those that are waited for too.
+        """
 
 
 @runtime_checkable

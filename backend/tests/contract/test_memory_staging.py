@@ -13,7 +13,7 @@ import pytest
 from app.core.errors import PoolExhausted, RoomLost, StagingUnavailable
 from app.core.upload import KIB, Extent
 from app.staging.memory import MemoryStaging
-from app.staging.port import Linkable, Windowed
+from app.staging.port import Durability, Linkable, Viewable, Windowed
 from app.testing.staging_contract import StagingContract, begin, read, write
 
 SLAB = 64 * KIB
@@ -75,6 +75,7 @@ async def test_it_is_windowed_and_keeps_no_files() -> None:
     """So a directory destination gets a copy."""
     async with memory_of(4, 2) as staging:
         assert isinstance(staging, Windowed)
+        assert isinstance(staging, Viewable)
         assert not isinstance(staging, Linkable)
 
 
@@ -261,7 +262,7 @@ async def test_discard_tells_whoever_waits_and_gives_all_back() -> None:
         assert used(staging) == 0
 
 
-async def test_emptying_makes_what_was_given_out_void_and_lets_the_others_wait() -> None:
+async def test_emptying_makes_void_what_was_given_out_and_is_waited_for() -> None:
     """Writers of before write nowhere; the window begins anew."""
     async with memory_of(4, 2) as staging:
         await staging.reserve("up", "ann", 0)
@@ -271,18 +272,35 @@ async def test_emptying_makes_what_was_given_out_void_and_lets_the_others_wait()
         ahead = asyncio.create_task(staging.room("up", 4 * SLAB, SLAB))
         await asyncio.sleep(0)
         staging.empty("up")
-        assert (staging.held_from("up"), used(staging)) == (0, 0)
+        assert (staging.held_from("up"), used(staging), staging.latest.waiting) == (0, 0, 0)
+        with pytest.raises(RoomLost):
+            await ahead
         with pytest.raises(RoomLost):
             writer.write(memoryview(b"late"))
         with pytest.raises(RoomLost):
-            writer.finish(None)  # type: ignore[arg-type]
+            writer.finish(Durability.ALL)
         with pytest.raises(RoomLost):
             room.keep()
         room.release()
         writer.close()
         for number in range(3):
             await confirmed(staging, "up", number * SLAB, b"y" * SLAB)
-        (await ahead).release()
+        assert used(staging) == 0
+
+
+async def test_slabs_that_are_being_read_go_to_nobody_else() -> None:
+    """Their upload may be given up meanwhile; what is viewed stays what it was."""
+    async with memory_of(2, 2) as staging:
+        await staging.reserve("up", "ann", 0)
+        data = await kept(staging, "up", 0, SLAB)
+        with staging.pinned("up"):
+            view = staging.view("up", 0, SLAB)
+            await staging.discard("up")
+            await staging.reserve("next", "ann", 0)
+            waiting = asyncio.create_task(staging.room("next", 0, 2 * SLAB))
+            await asyncio.sleep(0.01)
+            assert (waiting.done(), bytes(view)) == (False, data)
+        (await waiting).release()
         assert used(staging) == 0
 
 

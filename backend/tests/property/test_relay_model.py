@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
 
@@ -88,6 +89,7 @@ class RelayModel(RuleBasedStateMachine):
         self.uncrowded.start()
         self.lives: list[LiveUpload] = []
         self.sent: list[Sent] = []
+        self.to_cancel: list[LiveUpload] = []
         abilities = Abilities(transfers=2, part_multiple_bytes=multiple, last_with_finish=last)
         self.rig = self._run(self._made(abilities))
 
@@ -234,10 +236,13 @@ class RelayModel(RuleBasedStateMachine):
             return
 
         async def go() -> None:
+            live = self._live(upload)
             try:
-                await self.rig.uploads.cancel(self._live(upload))
-            except (StateConflict, DatabaseUnavailable):
+                await self.rig.uploads.cancel(live)
+            except StateConflict:
                 return
+            except DatabaseUnavailable:
+                self.to_cancel.append(live)  # who was told so asks again
             await self._settle()
 
         self.rig.destination.open.set()
@@ -293,6 +298,9 @@ class RelayModel(RuleBasedStateMachine):
         if self.sent:
             await asyncio.wait([sent.task for sent in self.sent])
         await self._settle()
+        for live in self.to_cancel:
+            with suppress(StateConflict):
+                await rig.uploads.cancel(live)
         await asyncio.gather(*(self._patiently(live) for live in self.lives))
         await self._settle()
         assert (rig.staging.latest.reserved_bytes, rig.staging.latest.waiting) == (0, 0)

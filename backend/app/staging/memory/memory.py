@@ -261,11 +261,7 @@ class MemoryStaging:
         """Give everything back; whoever waits for room is told."""
         place = self._places.pop(upload_id, None)
         if place is not None:
-            self._turns.pop(place, None)
-            for waiter in place.waiters:
-                if not waiter.granted.done():
-                    waiter.granted.set_exception(StagingUnavailable(_NO_PLACE))
-            place.waiters.clear()
+            self._send_away(place, StagingUnavailable(_NO_PLACE))
             self._make_void(place)
             self._serve()
 
@@ -321,13 +317,10 @@ class MemoryStaging:
         self._serve()
 
     def empty(self, upload_id: str, start: int = 0) -> None:
-        """Begin again at `start`; who waits for room goes on waiting."""
+        """Begin again at `start`; who waits for room does so for another beginning, and is told."""
         before = self._place(upload_id)
-        self._turns.pop(before, None)
-        place = self._places[upload_id] = self._new_place(upload_id, start)
-        place.waiters = before.waiters
-        if place.waiters:
-            self._turns[place] = None
+        self._places[upload_id] = self._new_place(upload_id, start)
+        self._send_away(before, RoomLost())
         self._make_void(before)
         self._serve()
 
@@ -348,6 +341,13 @@ class MemoryStaging:
         if place.window.kept and not place.window.attended:
             self._resting[place] = None
         self._serve()
+
+    def _send_away(self, place: _Place, error: StagingUnavailable) -> None:
+        self._turns.pop(place, None)
+        for waiter in place.waiters:
+            if not waiter.granted.done():
+                waiter.granted.set_exception(error)
+        place.waiters.clear()
 
     def _make_void(self, place: _Place) -> None:
         """Its slabs go to others as soon as no thread copies any more."""
