@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,7 +16,7 @@ from app.api.problems import answers
 from app.api.views import ProgressView, progress_view
 from app.core.errors import DatabaseUnavailable, ForebayError, NotFound, ShuttingDown
 from app.core.upload import Mode
-from app.destinations.port import TakesOver
+from app.destinations.port import Destination, Reports, TakesOver
 
 __all__ = ["router"]
 
@@ -70,6 +71,7 @@ class DestinationView(BaseModel):
     waiting: int = Field(description="Uploads whose transfer was held up and is tried again.")
     breaker: Literal["closed", "open"] = Field(description="open: it is left alone for a while.")
     reason: str | None = Field(description="Code of the problem for which it is left alone.")
+    report: dict[str, int | bool | None] | None = Field(description="What it says of itself: bytes sent today, room.")
 
 
 class StatusView(BaseModel):
@@ -92,7 +94,13 @@ async def _open_or_signed_in(request: Request, context: Ctx) -> None:
 
 def _destinations(context: Context) -> dict[str, DestinationView]:
     views = {
-        name: DestinationView(transferring=0, waiting=0, breaker=gate.breaker, reason=gate.reason or None)
+        name: DestinationView(
+            transferring=0,
+            waiting=0,
+            breaker=gate.breaker,
+            reason=gate.reason or None,
+            report=_report(context.destinations[name]),
+        )
         for name, gate in context.uploads.transfers.gates.items()
     }
     for live in context.uploads.live:
@@ -103,6 +111,10 @@ def _destinations(context: Context) -> dict[str, DestinationView]:
             else:
                 view.waiting += 1
     return views
+
+
+def _report(destination: Destination) -> dict[str, int | bool | None] | None:
+    return asdict(destination.report()) if isinstance(destination, Reports) else None
 
 
 @router.get("/api/v1/system/upload-status", dependencies=[Depends(_open_or_signed_in)], responses=answers())

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from app.core.upload import NameConflictPolicy, StoredFile
 
@@ -20,6 +20,7 @@ __all__ = [
     "Destination",
     "Digests",
     "KeepsValues",
+    "Reports",
     "ServesFiles",
     "Source",
     "TakesOver",
@@ -148,6 +149,14 @@ class TakesOver(Protocol):
 
     async def take_back(self, stored_id: str, source: Path) -> None:
         """Remove the name that `take_over` has given, if it is still that of `source`; idempotent."""
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A destination that can say how it is, without asking anybody."""
+
+    def report(self) -> Any:  # noqa: ANN401 - a dataclass of its own
+        """Numbers and flags, without secrets: a dataclass."""
 
 
 @runtime_checkable

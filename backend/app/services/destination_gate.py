@@ -34,14 +34,12 @@ __all__ = ["DestinationGate", "Passage"]
 
 log = structlog.get_logger(__name__)
 
-_FAILURES: Final = (DestinationUnavailable, DestinationFull)
-_ONE_UPLOAD_S: Final = (DestinationMismatch, DestinationRefusedUpload)
+_ONE_UPLOADS: Final = (DestinationMismatch, DestinationRefusedUpload, DestinationFull, DestinationQuotaReached)
+"""Room and quota are a matter of size: where one file has no room, a smaller one may have."""
 _LOOK_AGAIN_S: Final[dict[type[ForebayError], float]] = {
     # These hold for every upload. How soon somebody looks again is how late a cure by the operator is noticed.
     DestinationLoginLost: 5.0,
-    DestinationFull: 60.0,
     DestinationRefused: 60.0,
-    DestinationQuotaReached: 600.0,
 }
 
 
@@ -86,16 +84,21 @@ class DestinationGate:
         """Why it is left alone: an error's code; empty when it is not."""
         return self._breaker.reason
 
+    @staticmethod
+    def concerns_all(exc: Exception) -> bool:
+        """Whether what failed says something of the destination, and not of one upload."""
+        return isinstance(exc, DestinationUnavailable) and not isinstance(exc, _ONE_UPLOADS)
+
     @asynccontextmanager
     async def passed(self, owner: str) -> AsyncIterator[Passage]:
         """One of the destination's transfers. What fails inside is noted."""
         entry = await self._enter(owner)
         try:
             yield Passage(self, entry)
-        except _ONE_UPLOAD_S:
+        except _ONE_UPLOADS:
             self.note_works(entry)
             raise
-        except _FAILURES as exc:
+        except DestinationUnavailable as exc:
             self._fail(entry, exc)
             raise
         except BaseException:

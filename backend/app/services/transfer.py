@@ -24,8 +24,8 @@ import stamina
 import structlog
 
 from app.core.errors import (
-    DestinationFull,
     DestinationMismatch,
+    DestinationQuotaReached,
     DestinationRefusedUpload,
     DestinationUnavailable,
     DigestMismatch,
@@ -54,6 +54,7 @@ _TURN_S = 15.0  # how long a transfer may go on while others wait for its permit
 _MISMATCHES = 3  # a destination that stores other bytes so often is broken, or somebody is between us
 _REMOVAL_S = 2.0  # whoever cancels waits so long for the destination
 _REMOVALS = 4  # at once
+_LONGEST_PARKED_S = 600
 _LEAST_WAIT_S = 0.05
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 60.0
@@ -71,8 +72,10 @@ class _Failures:
         self.count += 1
         spread_s = random.uniform(0.0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**self.count))  # noqa: S311 - no secret
         asked_s = exc.asked_for_s if isinstance(exc, ForebayError) else None
-        if asked_s is None and isinstance(exc, DestinationRefusedUpload):
+        if isinstance(exc, DestinationRefusedUpload):
             asked_s = exc.retry_after_s
+        elif isinstance(exc, DestinationQuotaReached):  # our own estimate: the cure may come earlier
+            asked_s = min(exc.retry_after_s or 0, _LONGEST_PARKED_S)
         return max(_LEAST_WAIT_S, spread_s, (asked_s or 0.0) * random.uniform(1.0, 1.1))  # noqa: S311 - as above
 
 
@@ -271,8 +274,7 @@ class TransferEngine:
     def _pause_s(self, live: LiveUpload, failures: _Failures, exc: Exception) -> float:
         pause_s = failures.pause_s(exc)
         gate = self.gates.get(live.row.destination)
-        everybodys = isinstance(exc, (DestinationUnavailable, DestinationFull))
-        if gate is not None and gate.breaker == "open" and everybodys and not isinstance(exc, DestinationRefusedUpload):
+        if gate is not None and gate.breaker == "open" and gate.concerns_all(exc):
             return _LEAST_WAIT_S  # the gate knows when
         return pause_s
 

@@ -18,16 +18,24 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
+import structlog
 from aiohttp.payload import Payload
 from yarl import URL
 
-from app.core.errors import DestinationLoginLost, DestinationUnavailable
+from app.core.errors import (
+    DestinationLoginLost,
+    DestinationRefused,
+    DestinationRefusedUpload,
+    DestinationUnavailable,
+)
 from app.core.upload import KIB
 from app.destinations.google_drive.faults import Refusal, error_for, refusal_in, unreachable
 from app.destinations.google_drive.options import GoogleDriveOptions
 from app.destinations.google_drive.tokens import TokenSource
 
 __all__ = ["BROKEN", "Answer", "DriveApi", "Timeouts"]
+
+log = structlog.get_logger(__name__)
 
 BROKEN: Final = (aiohttp.ClientError, OSError, ssl.SSLError, asyncio.IncompleteReadError, EOFError)
 """What a connection that fails raises; `TimeoutError` is an `OSError`."""
@@ -148,6 +156,10 @@ class DriveApi:
         if refusal is not None:
             error = error_for(refusal)
             self.login_ok = not isinstance(error, DestinationLoginLost)
+            if isinstance(error, (DestinationRefused, DestinationRefusedUpload)):  # for the operator; clients get ours
+                log.warning(
+                    "Google Drive refuses", status=refusal.status, reasons=refusal.reasons, said=refusal.message[:500]
+                )
             raise error
 
     async def send(

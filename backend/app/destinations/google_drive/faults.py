@@ -117,6 +117,11 @@ def refusal_in(status: int, headers: Mapping[str, str], body: bytes) -> Refusal 
     )
 
 
+def says_why(refusal: Refusal) -> bool:
+    """Whether it gives a reason that is known here."""
+    return any(_by_reason(reason, refusal) is not None for reason in refusal.reasons)
+
+
 def error_for(refusal: Refusal) -> ForebayError:
     """What is raised for it: the first reason that says something decides, else the status."""
     for reason in refusal.reasons:

@@ -31,7 +31,7 @@ _WINDOW_S: Final = 24 * _HOUR_S
 _UNSAVED_BYTES: Final = 256 * MIB
 _UNSAVED_S: Final = 60.0
 _NEAR: Final = 0.9  # of the limit: from there on an ambiguous refusal is believed to be the daily limit
-_REFUSALS: Final = 3  # in a row, until it is believed anyway
+_BELIEVED_AFTER_S: Final = 600.0
 _GUESSED_WAIT_S: Final = 900
 
 
@@ -113,7 +113,7 @@ class Ledger:
         self._loaded = values is None
         self._saved_at = time.monotonic()
         self._saving: asyncio.Task[None] | None = None
-        self._refusals = 0
+        self._refused_since: float | None = None
 
     @property
     def sent(self) -> int:
@@ -167,12 +167,16 @@ class Ledger:
 
     def begun(self) -> None:
         """Drive let an upload begin: what it refused before was not the daily limit."""
-        self._refusals = 0
+        self._refused_since = None
 
     def believe(self) -> DestinationQuotaReached | None:
-        """Drive refused to let an upload begin with words that may mean the daily limit, or nothing much; the error if so."""
-        self._refusals += 1
-        if self.sent < _NEAR * self.limit and self._refusals < _REFUSALS:
+        """Drive refused to let an upload begin with words that may mean the daily limit, or nothing much; the error if so.
+
+        Believed near the limit by our own count, or when no upload could begin for a while, however many have tried.
+        """
+        now = time.monotonic()
+        since = self._refused_since = now if self._refused_since is None else self._refused_since
+        if self.sent < _NEAR * self.limit and now - since < _BELIEVED_AFTER_S:
             return None
         return _reached(max(_GUESSED_WAIT_S, self._wait_s(self.limit)))
 

