@@ -25,6 +25,7 @@ from app.core.errors import ForebayError
 from app.core.settings import Settings, SettingsError
 from app.core.upload import MIB
 from app.destinations import DestinationUrlError, from_url
+from app.main import memory_plan
 from app.persistence.repository import Repository
 from app.services.identity import is_loopback
 from app.services.memory_monitor import MemoryMonitor
@@ -94,6 +95,13 @@ def _data_directory(settings: Settings) -> list[Finding]:
 
 
 def _room(settings: Settings) -> list[Finding]:
+    if settings.staging == "memory":
+        plan = memory_plan(settings)
+        total_mb, window_mb = (slabs * plan.slab_bytes / MIB for slabs in (plan.slabs, plan.window_slabs))
+        text = (
+            f"{total_mb:,.0f} MiB of memory, of which each of {settings.upload_limit} uploads has {window_mb:.1f} MiB"
+        )
+        return [Finding("room for uploads", "ok", text)]
     usage = shutil.disk_usage(_nearest_existing(settings.spool_dir))
     usable_mb = usage.free // MIB - settings.min_free_mb
     if usable_mb <= 0:

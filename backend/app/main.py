@@ -48,7 +48,7 @@ from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.events import EventHub
 from app.services.housekeeping import Ages, Housekeeping
 from app.services.identity import Identity, is_loopback
-from app.services.limits.sizing import pool_slabs, staging_memory
+from app.services.limits.sizing import StagingMemory, pool_slabs, staging_memory
 from app.services.memory_monitor import MemoryMonitor
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
@@ -64,7 +64,7 @@ from app.services.uploads import UploadLimits, Uploads
 from app.staging.memory import MemoryStaging
 from app.staging.spool import SpoolStaging
 
-__all__ = ["Server", "create_app", "serve"]
+__all__ = ["Server", "create_app", "memory_plan", "serve"]
 
 log = structlog.get_logger(__name__)
 
@@ -226,20 +226,22 @@ def _destinations(settings: Settings, repository: Repository) -> dict[str, Desti
         raise SettingsError(f"FOREBAY_DESTINATION or FOREBAY_DESTINATIONS: {exc}") from exc
 
 
+def memory_plan(settings: Settings) -> StagingMemory:
+    """How large staging in memory is, where it is there."""
+    return staging_memory(
+        memory_limit_bytes=_memory_limit(),
+        max_memory_percent=settings.max_memory_percent,
+        uploads=settings.upload_limit,
+        chunks=settings.max_concurrent_chunks if settings.mode is Mode.PARALLEL else 1,
+        staging_bytes=settings.memory_staging_mb * MIB if settings.memory_staging_mb is not None else None,
+    )
+
+
 def _staging(settings: Settings) -> SpoolStaging | MemoryStaging:
     if settings.staging == "memory":
-        memory = staging_memory(
-            memory_limit_bytes=_memory_limit(),
-            max_memory_percent=settings.max_memory_percent,
-            uploads=settings.upload_limit,
-            chunks=settings.max_concurrent_chunks if settings.mode is Mode.PARALLEL else 1,
-            staging_bytes=settings.memory_staging_mb * MIB if settings.memory_staging_mb is not None else None,
-        )
+        plan = memory_plan(settings)
         return MemoryStaging(
-            memory.slab_bytes,
-            memory.slabs,
-            window_slabs=memory.window_slabs,
-            timeout_s=settings.pool_timeout_s,
+            plan.slab_bytes, plan.slabs, window_slabs=plan.window_slabs, timeout_s=settings.pool_timeout_s
         )
     return SpoolStaging(
         settings.spool_dir,

@@ -221,7 +221,9 @@ class LiveUpload:
     @property
     def forwarded(self) -> int:
         """Bytes from the first that the destination's side has: sent and confirmed, or (where it takes the file over) read and verified."""
-        return self.session.committed if self.session is not None else self.digest.position
+        if self.session is not None:
+            return self.session.committed
+        return 0 if self.relayed else self.digest.position
 
     def is_forwarded(self, end: int) -> bool:
         """Whether the destination's side has what of the first `end` bytes it takes before the file is whole."""

@@ -115,6 +115,8 @@ class Relay:
                 room = await self._staging.room(live.row.id, chunk.offset, chunk.length)
         finally:
             live.queued[chunk.number] -= 1
+            if not live.queued[chunk.number]:
+                del live.queued[chunk.number]
         try:
             yield room
         finally:
@@ -236,6 +238,16 @@ class Relay:
             live.leave_behind(self._staging.held_from(live.row.id))
         if extents or live.all_recorded:
             await self._on_recorded(live)
+        if live.row.state is UploadState.TRANSFERRING and live.row.sha256 is None:
+            await self._write_down_digests(live)
+
+    async def _write_down_digests(self, live: LiveUpload) -> None:
+        """They were not there yet when the upload became whole, since others' turns came first."""
+        async with live.lock:
+            row = self.with_digests(live, live.row)
+            if row != live.row and row.state is UploadState.TRANSFERRING:
+                await self._repository.save_upload(row)
+                live.row = row
 
     async def _record(self, live: LiveUpload, extents: list[Extent]) -> None:
         at = self._clock()

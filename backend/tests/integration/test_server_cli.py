@@ -270,6 +270,18 @@ def test_the_doctor_finds_a_fresh_place_healthy(operator: Operator) -> None:
     assert not (operator.folder / "var" / "forebay.sqlite3").exists()
 
 
+def test_the_doctor_tells_how_much_memory_there_is_for_uploads(operator: Operator) -> None:
+    """Where there is no spool."""
+    run = operator.runs(
+        "doctor",
+        FOREBAY_PORT=str(free_port()),
+        PARALLEL_UPLOAD_STAGING="memory",
+        PARALLEL_UPLOAD_MEMORY_STAGING_MB="200",
+    )
+    assert run.returncode == 0
+    assert "200 MiB of memory, of which each of 20 uploads has 10.0 MiB" in run.stdout
+
+
 def test_the_doctor_says_what_to_do_about_each_ill(operator: Operator) -> None:
     """All at once, exit code 1."""
     (operator.folder / "file").write_text("")
