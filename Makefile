@@ -32,7 +32,7 @@ check:
 
 test:
 	@scripts/setup test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 bench:
 	@scripts/setup bench

@@ -194,7 +194,8 @@ def test_a_destination_that_is_away_keeps_what_was_received_and_says_so(start_pr
         product.wait_for(lambda: live.problem is not None)
         now = api.upload(view["id"])
         assert (now["state"], now["error"]["code"]) == ("transferring", "destination-unavailable")
-        assert api.status()["destinations"]["default"] == {"transferring": 0, "waiting": 1}
+        told = api.status()["destinations"]["default"]
+        assert (told["transferring"], told["waiting"], told["breaker"]) == (0, 1, "closed")
         ready = refusal(api.request("GET", "/readyz"), 503, "not-ready")
         assert ready.json["checks"]["destination:default"].startswith("destination-unavailable")
         assert not product.files.exists()

@@ -218,7 +218,7 @@ class Upload(RuleBasedStateMachine):
         with self.open:
             self.drive.script([])
             give_up = len(self.data) % 2 == 1 and self.stored is None
-            for _ in range(12):
+            for _ in range(12 if give_up else 200):
                 if give_up:
                     self.run(self._give_up())
                 elif self.stored is None:
