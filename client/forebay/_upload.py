@@ -50,7 +50,7 @@ SINGLE_REQUEST_BYTES: Final = 4 * 1024 * 1024
 
 _FOLLOW_FIRST_S: Final = 0.02
 _FOLLOW_LONGEST_S: Final = 2.0
-_FOLLOW_GROWTH: Final = 1.6
+_FOLLOW_GROWTH: Final = 1.2
 _COMPLETED: Final = "completed"
 _TRANSFERRING: Final = "transferring"
 
