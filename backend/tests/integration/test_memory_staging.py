@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,6 +25,7 @@ from app.core.upload import UploadState
 from app.destinations.disk.session import DiskSession
 from app.testing.api_client import ApiClient, Reply, refusal, sha256_field
 from app.testing.product import Product
+from app.testing.server_process import ServerProcess
 
 KIB, MIB = 1 << 10, 1 << 20
 CHUNK = 256 * KIB
@@ -743,6 +746,91 @@ def test_an_upload_of_the_spool_goes_on_in_memory_in_smaller_chunks(start_produc
         assert all(reply.status == 204 for reply in lanes_of(product, shown, content))
         assert api.complete(view["id"]).json["state"] == "completed"
     assert (product.files / "a.bin").read_bytes() == content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_real_client_brings_its_files_through_kills(
+    start_server: Callable[..., ServerProcess], tmp_path: Path, seed: int
+) -> None:
+    """Kill -9 at random moments, each of which asks for everything again; each file is there once, whole."""
+    chance = random.Random(seed)
+    server = start_server(
+        tmp_path / "server",
+        PARALLEL_UPLOAD_STAGING="memory",
+        PARALLEL_UPLOAD_MEMORY_STAGING_MB="8",
+        PARALLEL_UPLOAD_MAX_CONCURRENT_USERS="4",
+    )
+    paths = [tmp_path / f"{name}.bin" for name in "abc"]
+    for path in paths:
+        path.write_bytes(chance.randbytes(24 * MIB + chance.randint(0, 9999)))
+    received: dict[Path, int] = dict.fromkeys(paths, 0)
+    policy = forebay.RetryPolicy(patience_s=60, wait_initial_s=0.05, wait_max_s=0.5)
+
+    def note(event: forebay.UploadEvent) -> None:
+        if isinstance(event, forebay.Progress):
+            received[event.path] = max(received[event.path], event.received)
+
+    def bring(path: Path) -> None:
+        with forebay.Client(server.url, state_dir=tmp_path / "state", policy=policy) as client:
+            client.upload(path, progress=note)
+
+    with ThreadPoolExecutor(3) as pool:
+        bringing = [pool.submit(bring, path) for path in paths]
+        for _ in range(4):
+            share, deadline = chance.uniform(0.1, 0.9), time.monotonic() + 30
+            while sum(received.values()) < share * 72 * MIB and time.monotonic() < deadline:
+                time.sleep(0.005)
+            received.update(dict.fromkeys(paths, 0))
+            server.kill()
+            server.start()
+        for upload in bringing:
+            upload.result(100)
+    names = {path.name for path in server.files.iterdir() if path.is_file()}
+    assert names == {path.name for path in paths}, "each once, and nothing else"
+    for path in paths:
+        assert (server.files / path.name).read_bytes() == path.read_bytes()
+    assert list((server.files / ".forebay").iterdir()) == []
+    assert server.stop() == 0
+
+
+@pytest.mark.slow
+def test_twenty_users_at_once_stay_within_the_memory_they_are_given(
+    start_server: Callable[..., ServerProcess], tmp_path: Path
+) -> None:
+    """Resident: staging and 120 MiB, while four times as much passes."""
+    server = start_server(
+        tmp_path / "server",
+        FOREBAY_AUTH="none",
+        PARALLEL_UPLOAD_STAGING="memory",
+        PARALLEL_UPLOAD_MEMORY_STAGING_MB="100",
+    )
+    content = os.urandom(20 * MIB)
+
+    def user(number: int) -> None:
+        source = f"127.0.0.{2 + number}"
+        with ApiClient(("127.0.0.1", server.port), source=source) as api:
+            view = api.create(f"{number}.bin", len(content))
+
+        def lane(first: int) -> None:
+            with ApiClient(("127.0.0.1", server.port), source=source) as client:
+                size = view["chunk_size"]
+                for chunk in range(first, view["chunk_count"], view["max_concurrent_chunks"]):
+                    reply = client.put_chunk(view["id"], chunk, content[chunk * size : (chunk + 1) * size])
+                    assert reply.status == 204, reply
+
+        with ThreadPoolExecutor(view["max_concurrent_chunks"]) as lanes:
+            list(lanes.map(lane, range(view["max_concurrent_chunks"])))
+        with ApiClient(("127.0.0.1", server.port), source=source) as api:
+            assert api.complete(view["id"]).json["state"] == "completed"
+
+    with ThreadPoolExecutor(20) as users:
+        list(users.map(user, range(20)))
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    peak_mib = next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak_mib <= 100 + 120
+    digest = hashlib.sha256(content).digest()
+    assert all(hashlib.sha256(path.read_bytes()).digest() == digest for path in server.files.glob("*.bin"))
 
 
 # -- settings ------------------------------------------------------------------------------------------------------------

@@ -170,7 +170,8 @@ def test_the_tuning_guide_names_only_metrics_that_exist() -> None:
     """What is renamed here is renamed there; the event loop's maximum is watched by the composition root."""
     metrics = Metrics()
     metrics.watch_pool(Pool)
-    for name in ("loop_lag_max_seconds", "loop_blocked_max_seconds"):
+    metrics.watch_room(Room)
+    for name in ("loop_lag_max_seconds", "loop_blocked_max_seconds", "staging_waiting"):
         metrics.watch(name, "Longest.", lambda: 0)
     metrics.transferred("default", 1)
     _, body = metrics.render()
