@@ -121,7 +121,9 @@ class Sender:
         if sent or (self._relay is not None and not live.has_more_to_send):
             await self._digest(live, live.row.size, turn)
         if self._relay is not None:
-            await self._relay.acknowledge(live, session.committed)
+            # A request that broke may have brought what the digest has not passed; what is acknowledged may be gone.
+            await self._digest(live, session.committed, turn)
+            await self._relay.acknowledge(live, min(session.committed, live.digest.position))
         return sent
 
     async def _digest(self, live: LiveUpload, until: int, turn: Turn) -> None:
