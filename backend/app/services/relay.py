@@ -221,12 +221,14 @@ class Relay:
     async def acknowledge(self, live: LiveUpload, committed: int) -> None:
         """The destination has the first `committed` bytes: record what may be acknowledged, and give its room back.
 
+        No farther than they are digested: a request whose answer was lost may have brought more than it was seen to.
+
         Raises:
             DatabaseUnavailable: not recorded now.
             NotFound, StateConflict: the database knows that the upload has ended.
         """
         position, extents = live.recorded.prefix, []
-        while (extent := live.readable.get(position)) is not None:
+        while (extent := live.readable.get(position)) is not None and extent.end <= live.digest.position:
             if live.abilities.sendable(live.row.size, extent.end) > committed:
                 break
             extents.append(extent)
@@ -238,16 +240,6 @@ class Relay:
             live.leave_behind(self._staging.held_from(live.row.id))
         if extents or live.all_recorded:
             await self._on_recorded(live)
-        if live.row.state is UploadState.TRANSFERRING and live.row.sha256 is None:
-            await self._write_down_digests(live)
-
-    async def _write_down_digests(self, live: LiveUpload) -> None:
-        """They were not there yet when the upload became whole, since others' turns came first."""
-        async with live.lock:
-            row = self.with_digests(live, live.row)
-            if row != live.row and row.state is UploadState.TRANSFERRING:
-                await self._repository.save_upload(row)
-                live.row = row
 
     async def _record(self, live: LiveUpload, extents: list[Extent]) -> None:
         at = self._clock()

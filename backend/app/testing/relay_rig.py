@@ -146,6 +146,7 @@ class FickleSession:
         self.target = target
         self.number = number
         self.held = bytearray()
+        self.unseen = b""  # held as well; the answer was lost, and nobody has asked since
         self.aborted = False
         self.life = destination.lives[target.upload_id]
 
@@ -166,24 +167,35 @@ class FickleSession:
         assert self.life == self.destination.lives[self.target.upload_id], "what it has was asked for again"
         whim = self.destination.whim()
         await self.destination.open.wait()
+        if self.unseen:
+            self.held, self.unseen = self.held + self.unseen, b""
+            return self._noted()
         if whim == "refuse":
             raise DestinationUnavailable
         came = bytearray()
         async for piece in pieces:
             came += piece
             await asyncio.sleep(0)
-            if whim == "break" and len(came) >= length // 2:
+            if whim in {"break", "doubt"} and len(came) >= length // 2:
                 break
         assert len(came) <= length
         keep = len(came) // 2 if whim == "less" else len(came)
         multiple = self.destination.abilities.part_multiple_bytes
-        self.held += came[: keep if len(self.held) + keep == self.target.size else keep // multiple * multiple]
+        taken = bytes(came[: keep if len(self.held) + keep == self.target.size else keep // multiple * multiple])
+        if whim == "doubt":
+            self.unseen = taken
+            raise DestinationUnavailable
+        self.held += taken
         if whim == "lose":
             self.held.clear()
+        if whim in {"break", "lose"}:
+            self._noted()
+            raise DestinationUnavailable
+        return self._noted()
+
+    def _noted(self) -> int:
         reached = self.destination.reached
         reached[self.target.upload_id] = max(reached[self.target.upload_id], len(self.held))
-        if whim in {"break", "lose"}:
-            raise DestinationUnavailable
         return len(self.held)
 
     async def finish(self, digests: Digests, source: Source) -> StoredFile:
@@ -191,6 +203,7 @@ class FickleSession:
         files, upload_id = self.destination.files, self.target.upload_id
         whim = self.destination.whim()
         await self.destination.open.wait()
+        self.held, self.unseen = self.held + self.unseen, b""
         if upload_id not in files:
             if whim == "refuse":
                 raise DestinationUnavailable
@@ -219,6 +232,7 @@ class FickleSession:
             raise DestinationUnavailable
         self.aborted = True
         self.held.clear()
+        self.unseen = b""
         self.destination.files.pop(self.target.upload_id, None)
 
 

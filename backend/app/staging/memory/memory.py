@@ -76,6 +76,8 @@ class MemoryRoom:
 
     def keep(self) -> None:
         """The extent stays."""
+        if self._left:
+            raise RuntimeError("room that was given back can't be kept")
         if self._place.void:
             raise RoomLost
         self._place.window.keep(self.offset, self.end)
