@@ -49,6 +49,7 @@ from app.services.events import EventHub
 from app.services.housekeeping import Ages, Housekeeping
 from app.services.identity import Identity, is_loopback
 from app.services.limits.sizing import StagingMemory, pool_slabs, staging_memory
+from app.services.limits.upload_limits import UploadLimits
 from app.services.memory_monitor import MemoryMonitor
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
@@ -60,7 +61,7 @@ from app.services.service_clock import ServiceClock
 from app.services.small_files import SmallFiles
 from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
-from app.services.uploads import UploadLimits, Uploads
+from app.services.uploads import Uploads
 from app.staging.memory import MemoryStaging
 from app.staging.spool import SpoolStaging
 

@@ -170,7 +170,7 @@ class Relay:
 
     async def _acknowledged(self, live: LiveUpload, chunk: Chunk) -> None:
         loop = asyncio.get_running_loop()
-        place, since = self._place(live), loop.time()
+        place, since = self._progress(live), loop.time()
         while not live.is_recorded(chunk):
             if live.row.ended:
                 raise StateConflict(f"The upload is {live.row.state}.", state=live.row.state.value)
@@ -178,18 +178,18 @@ class Relay:
                 raise RoomLost
             if live.problem is not None and live.problem.attempts >= self._attempts:
                 raise ChunkFailed(chunk.number, live.problem.attempts)
-            if (now := self._place(live)) != place:
+            if (now := self._progress(live)) != place:
                 place, since = now, loop.time()
             try:
                 async with asyncio.timeout_at(since + self._patience_s):
                     await live.turn()
             except TimeoutError as exc:
-                if self._place(live) == place and not live.is_recorded(chunk):
+                if self._progress(live) == place and not live.is_recorded(chunk):
                     detail = live.problem.detail if live.problem is not None else None
                     raise DestinationUnavailable(detail) from exc
 
     @staticmethod
-    def _place(live: LiveUpload) -> tuple[int, ...]:
+    def _progress(live: LiveUpload) -> tuple[int, ...]:
         """How far it is, in every respect."""
         return live.forwarded, live.sent, *(receiver.received() for receiver in live.receivers.values())
 

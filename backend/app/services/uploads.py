@@ -37,16 +37,12 @@ from app.core.errors import (
 )
 from app.core.names import validate_filename, validate_folder
 from app.core.upload import (
-    MAX_CHUNKS,
     MIN_CHUNK_BYTES,
-    SEQUENTIAL_CHUNK_BYTES,
     Completion,
     Extent,
-    Mode,
     NameConflictPolicy,
     Upload,
     UploadState,
-    choose_chunk_size,
 )
 from app.destinations.port import Destination
 from app.observability.metrics import Metrics
@@ -54,6 +50,7 @@ from app.persistence.repository import Repository
 from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
 from app.services.events import EventHub
 from app.services.interruption import unbroken
+from app.services.limits.upload_limits import UploadLimits
 from app.services.live import LiveUpload
 from app.services.memory_monitor import MemoryMonitor
 from app.services.relay import Relay
@@ -61,7 +58,7 @@ from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.staging.port import Staging
 
-__all__ = ["NewUpload", "UploadLimits", "Uploads"]
+__all__ = ["NewUpload", "Uploads"]
 
 log = structlog.get_logger(__name__)
 
@@ -83,66 +80,6 @@ class NewUpload:
     def fingerprint(self) -> str:
         """The same for the same request."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=repr).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    """Sizes in bytes, ages in service seconds."""
-
-    mode: Mode
-    chunk_bytes: int
-    max_chunk_bytes: int
-    lanes: int
-    max_file_bytes: int
-    expiry_s: float
-    max_pending_per_user: int
-    window_bytes: int | None = None  # of an upload in staging at once; None: all of it
-
-    @property
-    def single_request_bytes(self) -> int:
-        """The largest file that is taken in a single request: one chunk."""
-        chunk = SEQUENTIAL_CHUNK_BYTES if self.mode is Mode.SEQUENTIAL else self.chunk_bytes
-        return chunk if self.window_bytes is None else min(chunk, self.window_bytes)
-
-    def lanes_of(self, chunk_bytes: int) -> int:
-        """Chunks of that size that an upload may have in flight."""
-        if self.mode is Mode.SEQUENTIAL:
-            return 1
-        return self.lanes if self.window_bytes is None else max(1, min(self.lanes, self.window_bytes // chunk_bytes))
-
-    def chunk_of(self, size: int, asked_for: int | None, multiple: int) -> int:
-        """Chunk size for a file.
-
-        Args:
-            size: of the file.
-            asked_for: by the client.
-            multiple: of what its destination takes at once.
-
-        Raises:
-            FileTooLarge: it would take more chunks than there may be, each as large as can be held.
-        """
-        if asked_for is not None:
-            preferred, lanes = asked_for, 1
-        elif self.mode is Mode.SEQUENTIAL:
-            preferred, lanes = SEQUENTIAL_CHUNK_BYTES, 1
-        else:
-            preferred, lanes = self.chunk_bytes, self.lanes
-        if self.window_bytes is None:
-            return choose_chunk_size(size, preferred=preferred, lanes=lanes)
-        # All lanes have room, and chunks end where what the destination takes at once ends: their room is given back whole.
-        step = max(multiple, MIN_CHUNK_BYTES if asked_for is None else 1)
-        preferred = max(MIN_CHUNK_BYTES, step, min(preferred, self.window_bytes // lanes) // step * step)
-        chosen = choose_chunk_size(size, preferred=preferred, lanes=lanes)
-        if chosen > self.window_bytes:
-            limit = MAX_CHUNKS * (self.window_bytes // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES)
-            raise FileTooLarge(f"Files may have up to {limit} bytes here: no more fits in memory at once.", limit=limit)
-        return chosen
-
-    def can_hold(self, chunk_bytes: int, multiple: int) -> bool:
-        """Whether an upload in chunks of that size gets on: of one that does not end where `multiple` does, the next is needed."""
-        if self.window_bytes is None:
-            return True
-        return chunk_bytes * (2 if chunk_bytes % multiple else 1) <= self.window_bytes
 
 
 class Uploads:

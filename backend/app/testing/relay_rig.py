@@ -25,6 +25,7 @@ from app.persistence.repository import Repository
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.destination_gate import DestinationGate
 from app.services.events import EventHub
+from app.services.limits.upload_limits import UploadLimits
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
 from app.services.progress import Throughput
@@ -32,7 +33,7 @@ from app.services.relay import Relay
 from app.services.sending import Sender
 from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
-from app.services.uploads import UploadLimits, Uploads
+from app.services.uploads import Uploads
 from app.staging.memory import MemoryStaging
 from app.testing.virtual_time import VirtualTimeLoop
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.core.errors import FileTooLarge
 from app.core.upload import MAX_CHUNK_BYTES, MAX_CHUNKS, MIB, MIN_CHUNK_BYTES, Mode
-from app.services.uploads import UploadLimits
+from app.services.limits.upload_limits import UploadLimits
 
 KIB = 1024
 
