@@ -454,7 +454,8 @@ class Uploads:
     async def _cancel(self, live: LiveUpload) -> None:
         live.cancelling = True
         try:
-            await self.transfers.interrupt(live)  # it may hold the lock for as long as its destination takes
+            if live.lock.locked():  # by a transfer that ends, perhaps for as long as its destination takes
+                await self.transfers.interrupt(live)
             async with live.lock:
                 if live.row.state not in {UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED}:
                     if not live.row.ended and await self.transfers.published(live):
