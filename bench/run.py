@@ -42,7 +42,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "crowd": crowd,
 }
 _FREE_BYTES = 40 << 30
-_FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
+_README = Path(__file__).with_name("README.md")
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, []], help="all when none is named")
     parser.add_argument("--full", action="store_true", help="the slow half of `drive` as well: half an hour more")
     parser.add_argument("--directory", type=Path, default=ROOT / "var", help="where to measure: the file system counts")
-    parser.add_argument("--readme", action="store_true", help="write the figures into bench/README.md")
+    parser.add_argument("--readme", action="store_true", help="write what was measured into bench/README.md")
     wanted = parser.parse_args()
     wanted.directory.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(wanted.directory).free < _FREE_BYTES:
@@ -67,15 +67,22 @@ def main() -> int:
         directory = Path(tempfile.mkdtemp(prefix=f"bench-{name}-", dir=wanted.directory))
         directory.chmod(0o755)
         try:
-            figures += measure(directory)
+            measured = measure(directory)
         finally:
             shutil.rmtree(directory)
+        figures += measured
+        if wanted.readme:
+            _write_down(name, heading, measured)
     print(table(figures))
-    if wanted.readme:
-        readme = Path(__file__).with_name("README.md")
-        text = f"{heading}\n\n{table(figures)}\n"
-        readme.write_text(_FIGURES.sub(lambda _: text, readme.read_text()))
     return 0
+
+
+def _write_down(name: str, heading: str, figures: list[Figure]) -> None:
+    """Put a measurement's table where the README has its former one."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, _, rest = _README.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    _README.write_text(f"{before}{begin}{heading}\n\n{table(figures)}\n{end}{after}")
 
 
 def _commit() -> str:
