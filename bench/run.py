@@ -7,7 +7,6 @@ python bench/run.py [receive] [small] [digest] [profiles] [memory] [drive] [late
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import subprocess
 import sys
