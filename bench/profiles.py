@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.forebay import MIB, Forebay
 from bench.load import send
 from bench.memory import lanes_of
+from bench.page_cache import touch
 from bench.report import Figure
 
 __all__ = ["PROFILES", "profile_settings", "profiles"]
@@ -38,6 +39,7 @@ def profiles(directory: Path) -> list[Figure]:
     for number, (name, _, _, _, chunks) in enumerate(PROFILES):
         settings = profile_settings(number)
         with Forebay(directory / f"profile-{number}", settings) as server, server.watching_lag() as lag:
+            touch(directory, mib=SIZE // MIB)
             upload = server.create(SIZE)
             answers = send(server.port, lanes_of(server, upload, connections=chunks))
             if not answers.ok:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.forebay import MIB, Forebay
 from bench.load import Answers, Lane, Request, send
+from bench.page_cache import touch
 from bench.report import Figure
 from bench.rivals import BareLoop, FastApiStream, NginxDav, Rival
 
@@ -23,8 +24,8 @@ PIECE = 64 * MIB
 def receive(directory: Path, *, rounds: int = 15) -> list[Figure]:
     """All in turn, round by round, so that what else the machine does falls on all of them; medians of `rounds`.
 
-    Each round in another order (the same in each run): in which pieces the one before gave the page cache's memory back
-    decides how fast the next one gets it, most of all on a virtual machine.
+    Each round in another order (the same in each run), and with the page cache's memory made ready: how the one before
+    gave it back would decide how fast the next one gets it.
     """
     rates: dict[str, list[float]] = {}
     with ExitStack() as stack:
@@ -45,6 +46,7 @@ def receive(directory: Path, *, rounds: int = 15) -> list[Figure]:
         for number in range(rounds + 1):
             shuffled.shuffle(names)
             for name in names:
+                touch(directory)
                 rate = measures[name]()
                 os.sync()
                 if number:  # the first round warms everybody up
