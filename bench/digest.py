@@ -42,7 +42,7 @@ def digest(directory: Path, *, rounds: int = 3) -> list[Figure]:
             f"received after {statistics.median(received):.1f} s, stored and verified after "
             f"{statistics.median(total):.1f} s",
         ),
-        Figure("loop blocked meanwhile", "≤ 50 ms", f"{lag():.0f} ms"),
+        Figure("loop blocked meanwhile", "≤ 50 ms", *lag()),
     ]
 
 

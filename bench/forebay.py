@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from app.testing.server_process import ServerProcess
 __all__ = ["MIB", "Forebay"]
 
 MIB = 1 << 20
+_ROOT = Path(__file__).resolve().parents[1]
 _LOOK_S = 20.0  # the server tells the longest block of the last minute
 
 
@@ -65,8 +68,11 @@ class Forebay(ServerProcess):
         return float(found[1]) if found else 0.0
 
     @contextmanager
-    def watching_lag(self) -> Iterator[Callable[[], float]]:
-        """Look at the event loop's longest block often enough to miss no minute; yields what tells it, in ms."""
+    def watching_lag(self) -> Iterator[Callable[[], tuple[str, str]]]:
+        """Look at the event loop's longest block often enough to miss no minute.
+
+        Yields what tells it when the block has ended: "N ms", and what an idle loop beside it saw.
+        """
         seen = [0.0]
         over = threading.Event()
 
@@ -77,14 +83,27 @@ class Forebay(ServerProcess):
             while not over.wait(_LOOK_S):
                 look()
 
+        idle_ms = [0.0]
+
+        def told() -> tuple[str, str]:
+            return f"{max(seen):.0f} ms", f"a loop that does nothing, beside it: {max(idle_ms):.0f} ms"
+
+        idle = subprocess.Popen(
+            [sys.executable, "-m", "bench.idle_loop"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+        )
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            yield lambda: max(seen)
+            yield told
         finally:
             over.set()
             watcher.join()
             look()
+            idle_ms.append(float(idle.communicate()[0]))
 
     def peak_rss_mib(self) -> float:
         """Most resident memory since the start."""

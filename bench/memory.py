@@ -53,7 +53,7 @@ def _many_users(directory: Path) -> list[Figure]:
             f"{peak:.0f} MiB",
             f"pool {slabs:.0f} MiB; {rate:.0f} MiB/s (the disk's rate), {answers.seconds:.0f} s",
         ),
-        Figure("loop blocked meanwhile", "≤ 50 ms", f"{lag():.0f} ms"),
+        Figure("loop blocked meanwhile", "≤ 50 ms", *lag()),
     ]
 
 
@@ -103,7 +103,7 @@ def _slow_users(directory: Path) -> list[Figure]:
             f"{peak:.0f} MiB",
             f"idle {idle:.0f} MiB; {seconds:.0f} s, {cores:.2f} cores",
         ),
-        Figure("loop blocked meanwhile", "≤ 50 ms", f"{lag():.0f} ms"),
+        Figure("loop blocked meanwhile", "≤ 50 ms", *lag()),
     ]
 
 

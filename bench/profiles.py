@@ -52,7 +52,7 @@ def profiles(directory: Path) -> list[Figure]:
                 f"profile {name}: {upload['chunk_size'] // MIB} MiB chunks, {chunks} connections",
                 "-",
                 f"{SIZE / MIB / answers.seconds:.0f} MiB/s",
-                f"peak RSS {peak:.0f} MiB, pool {pool:.0f} MiB, loop blocked {lag():.0f} ms at most",
+                f"peak RSS {peak:.0f} MiB, pool {pool:.0f} MiB, loop blocked {lag()[0]} at most",
             )
         )
     return figures

@@ -41,5 +41,5 @@ def small(directory: Path, *, files: int = 1600, rounds: int = 5) -> list[Figure
             f"{statistics.median(rates):.0f} /s",
             f"p99 {statistics.median(slowest) * 1000:.0f} ms; synced, published, recorded",
         ),
-        Figure("loop blocked meanwhile", "≤ 50 ms", f"{lag():.0f} ms"),
+        Figure("loop blocked meanwhile", "≤ 50 ms", *lag()),
     ]
