@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         "Many chunks at once, in any order. False: 4 MiB chunks, one at a time, in order.",
     )
     chunk_size_mb: int = _engine(
-        Group.PARALLEL, "CHUNK_SIZE_MB", 16, "Size of a chunk, in MiB; small files get smaller ones.", ge=1, le=1024
+        Group.PARALLEL, "CHUNK_SIZE_MB", 16, "Largest size of a chunk, in MiB; files below some 2 GB get smaller ones.", ge=1, le=1024
     )
     max_concurrent_chunks: int = _engine(
         Group.PARALLEL, "MAX_CONCURRENT_CHUNKS", 8, "Chunks in flight per upload.", ge=1, le=64

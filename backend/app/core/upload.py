@@ -36,6 +36,8 @@ MIN_CHUNK_BYTES = CHUNK_QUANTUM_BYTES
 SEQUENTIAL_CHUNK_BYTES = 4 * MIB
 MAX_CHUNK_BYTES = 1024 * MIB
 MAX_CHUNKS = 50_000
+_CHUNKS_PER_LANE = 16
+_LEAST_WORTH_A_ROUND_TRIP_BYTES = 2 * MIB
 
 
 class Mode(StrEnum):
@@ -159,13 +161,33 @@ class ChunkGrid:
         return Chunk(number, offset, min(self.chunk_size, self.size - offset))
 
 
-def choose_chunk_size(size: int, *, preferred: int, lanes: int) -> int:
-    """Chunk size in bytes for a file: the preferred one; less where a small file would leave lanes idle; more where the count would pass MAX_CHUNKS."""
-    per_lane = -(-size // max(lanes, 1))
-    quanta = max(1, -(-per_lane // CHUNK_QUANTUM_BYTES))
-    chosen = min(preferred, max(MIN_CHUNK_BYTES, quanta * CHUNK_QUANTUM_BYTES))
-    least = -(-size // MAX_CHUNKS)
-    return max(chosen, -(-least // CHUNK_QUANTUM_BYTES) * CHUNK_QUANTUM_BYTES)
+def choose_chunk_size(size: int, *, most: int, lanes: int) -> int:
+    """Chunk size in bytes with which a file keeps all lanes busy up to its end; more than `most` only where the count would pass MAX_CHUNKS.
+
+    What is in flight at the end is what a destination that takes bytes in order still has to get when the last one has
+    come, so a lane has several chunks; each costs a round trip, so they are not small. Every lane has as many as the
+    others: no round is begun for a few (docs/decisions/the-chunk-size-follows-the-file.md).
+
+    Args:
+        size: of the file, in bytes.
+        most: a chunk may have, in bytes.
+        lanes: chunks that are sent at once; with one, there is nothing to share out.
+    """
+    chosen = most
+    if lanes > 1:
+        per_lane = _ceil_div(size, lanes)
+        wanted = min(most, max(_LEAST_WORTH_A_ROUND_TRIP_BYTES, per_lane // _CHUNKS_PER_LANE))
+        chosen = _ceil_div(per_lane, max(1, _ceil_div(per_lane, wanted)))
+    least = max(1, _ceil_div(size, MAX_CHUNKS))
+    return max(min(most, _whole_quanta(min(chosen, max(size, 1)))), _whole_quanta(least))
+
+
+def _ceil_div(size: int, parts: int) -> int:
+    return -(-size // parts)
+
+
+def _whole_quanta(size: int) -> int:
+    return _ceil_div(size, CHUNK_QUANTUM_BYTES) * CHUNK_QUANTUM_BYTES
 
 
 @dataclass(frozen=True, slots=True)

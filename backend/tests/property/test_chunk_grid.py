@@ -13,16 +13,36 @@ TIB = 1024 * 1024 * MIB
 
 
 @given(st.integers(0, 5 * TIB), st.integers(1, 1024), st.integers(1, 64))
-def test_the_chosen_chunk_size_fits_every_file(size: int, preferred_mib: int, lanes: int) -> None:
-    """Never more chunks than the cap, never larger than preferred without need, a multiple of the quantum."""
-    preferred = preferred_mib * MIB
-    chosen = choose_chunk_size(size, preferred=preferred, lanes=lanes)
+def test_the_chosen_chunk_size_fits_every_file(size: int, most_mib: int, lanes: int) -> None:
+    """Never more chunks than the cap, never larger than allowed without need, a multiple of the quantum."""
+    most = most_mib * MIB
+    chosen = choose_chunk_size(size, most=most, lanes=lanes)
     grid = ChunkGrid(size, chosen)
     assert chosen % CHUNK_QUANTUM_BYTES == 0
     assert grid.count <= MAX_CHUNKS
-    assert chosen <= preferred or size > preferred * (MAX_CHUNKS - 1)
-    if lanes * CHUNK_QUANTUM_BYTES <= size <= preferred * lanes:
+    assert chosen <= most or size > most * (MAX_CHUNKS - 1)
+    if lanes * CHUNK_QUANTUM_BYTES <= size <= most * lanes:
         assert grid.count >= lanes // 2  # a small file uses the lanes too
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "rounds", "chunk_mib"),
+    [(10, 1, 1.25), (100, 6, 2.0), (500, 16, 3.75), (900, 16, 6.75), (2000, 16, 15.0), (10_000, 75, 16.0)],
+)
+def test_no_lane_has_more_chunks_than_another(megabytes: int, rounds: int, chunk_mib: float) -> None:
+    """With eight lanes and at most 16 MiB: several chunks for each where the file allows, and no round for a few only."""
+    size = megabytes * 10**6
+    chosen = choose_chunk_size(size, most=16 * MIB, lanes=8)
+    assert chosen == chunk_mib * MIB
+    assert -(-ChunkGrid(size, chosen).count // 8) == rounds
+
+
+@given(st.integers(1, 10**11), st.integers(2, 64))
+def test_lanes_end_together(size: int, lanes: int) -> None:
+    """What a lane has less than another is what rounding to whole quanta leaves empty, and no chunk more."""
+    chosen = choose_chunk_size(size, most=16 * MIB, lanes=lanes)
+    rounds = -(-ChunkGrid(size, chosen).count // lanes)
+    assert rounds * lanes * chosen - size < lanes * (rounds * CHUNK_QUANTUM_BYTES + 1)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 999))

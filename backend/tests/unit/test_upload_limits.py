@@ -29,7 +29,7 @@ def limits(window_bytes: int | None, *, mode: Mode = Mode.PARALLEL) -> UploadLim
 
 def test_without_windows_nothing_is_bounded() -> None:
     """The spool has the whole file."""
-    assert limits(None).chunk_of(1000 * MIB, None, 1) == 16 * MIB
+    assert limits(None).chunk_of(10_000 * MIB, None, 1) == 16 * MIB
     assert limits(None).lanes_of(1024 * MIB) == 8
     assert limits(None).single_request_bytes == 16 * MIB
 

@@ -50,17 +50,17 @@ class UploadLimits:
             FileTooLarge: it would take more chunks than there may be, each as large as can be held.
         """
         if asked_for is not None:
-            preferred, lanes = asked_for, 1
+            most, lanes = asked_for, 1
         elif self.mode is Mode.SEQUENTIAL:
-            preferred, lanes = SEQUENTIAL_CHUNK_BYTES, 1
+            most, lanes = SEQUENTIAL_CHUNK_BYTES, 1
         else:
-            preferred, lanes = self.chunk_bytes, self.lanes
+            most, lanes = self.chunk_bytes, self.lanes
         if self.window_bytes is None:
-            return choose_chunk_size(size, preferred=preferred, lanes=lanes)
+            return choose_chunk_size(size, most=most, lanes=lanes)
         # All lanes have room, and chunks end where what the destination takes at once ends: their room is given back whole.
         step = max(multiple, MIN_CHUNK_BYTES if asked_for is None else 1)
-        preferred = max(MIN_CHUNK_BYTES, step, min(preferred, self.window_bytes // lanes) // step * step)
-        chosen = choose_chunk_size(size, preferred=preferred, lanes=lanes)
+        most = max(MIN_CHUNK_BYTES, step, min(most, self.window_bytes // lanes) // step * step)
+        chosen = choose_chunk_size(size, most=most, lanes=lanes)
         if chosen > self.window_bytes:
             limit = MAX_CHUNKS * (self.window_bytes // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES)
             raise FileTooLarge(f"Files may have up to {limit} bytes here: no more fits in memory at once.", limit=limit)
