@@ -150,9 +150,9 @@ def demo(console: Console, size: int, directory: Path) -> int:
             copies = [_prepared(stack, directory / mode, mode) for mode in MODES]
         with Show(console, size) as show:
             for copy in copies:
-                copy.sending = stack.enter_context(
-                    Sending(file, url=copy.line.url, state=directory / f"client-{copy.mode}")
-                )
+                copy.sending = Sending(file, url=copy.line.url, state=directory / f"client-{copy.mode}")
+                stack.push(copy.sending)
+                copy.sending.__enter__()
             _follow(show, copies)
         for copy in copies:
             copy.verify(size, digest)
@@ -193,7 +193,7 @@ def _prepared(stack: ExitStack, directory: Path, mode: str) -> Copy:
 
 
 def _follow(show: Show, copies: Sequence[Copy]) -> None:
-    """Until all have ended."""
+    """Until all have ended; whatever happens, no client runs and nobody reads from one afterwards."""
 
     def follow(copy: Copy, sending: Sending) -> None:
         try:
@@ -202,15 +202,21 @@ def _follow(show: Show, copies: Sequence[Copy]) -> None:
             copy.error = str(error)
 
     threads = [
-        threading.Thread(target=follow, args=(copy, copy.sending), daemon=True)
-        for copy in copies
-        if copy.sending is not None
+        threading.Thread(target=follow, args=(copy, copy.sending)) for copy in copies if copy.sending is not None
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.1)  # in steps, so that Ctrl-C is heard
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.1)  # in steps, so that Ctrl-C is heard
+    finally:
+        for copy in copies:
+            if copy.sending is not None:
+                copy.sending.stop()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 def _result(console: Console, size: int, digest: str, copies: Sequence[Copy]) -> int:

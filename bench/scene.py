@@ -48,6 +48,7 @@ ELSEWHERE = (
     10  # niceness of many clients and of Drive: they are on other machines, and must not keep the server waiting
 )
 _STOP_S = 20.0
+_HEARD_S = 5.0
 _LONGEST_S = 1800.0  # then a client is stopped, and what it was to bring has not arrived
 _LOGIN = {
     "client_id": "1000000000000-emulator.apps.googleusercontent.com",
@@ -247,7 +248,7 @@ class Sent:
 
 
 class Sending:
-    """`forebay upload` of a file, or of several, under way."""
+    """`forebay upload` of a file, or of several; begun and ended by `with`, or by `wait`."""
 
     def __init__(
         self,
@@ -266,39 +267,49 @@ class Sending:
         if token is not None:
             environment["FOREBAY_TOKEN"] = token
         self.name = name or files[0].name
+        self._command, self._environment = command, environment
+        self._process: subprocess.Popen[str] | None = None
         self._deadline = threading.Timer(_LONGEST_S, self.stop)
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, text=True, encoding="utf-8"
-        )
         self._deadline.daemon = True
-        self._deadline.start()
 
     def __enter__(self) -> Self:
-        """It runs already."""
+        """Begin, once."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                env=self._environment,
+                text=True,
+                encoding="utf-8",
+            )
+            self._deadline.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it, if it still runs."""
+        """End it, if it still runs; whoever reads its events has come to their end before."""
         self._deadline.cancel()
         self.stop()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
+        if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
 
     def stop(self) -> None:
-        """As Ctrl-C does."""
+        """As Ctrl-C does; a client that was still starting may not have heard it, and is killed. It has ended then."""
+        if self._process is None:
+            return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_HEARD_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def events(self) -> Iterator[dict[str, Json]]:
         """What the client tells, until it ends."""
-        if self._process.stdout is not None:
+        if self._process is not None and self._process.stdout is not None:
             for line in self._process.stdout:
                 yield json.loads(line)
 
