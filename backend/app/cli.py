@@ -8,6 +8,7 @@ is printed once, by the command that made it; heavy modules are imported by the 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -65,6 +66,14 @@ def serve() -> None:
     from app.main import serve as run  # noqa: PLC0415 - the server's modules, for this command only
 
     raise typer.Exit(run(settings))
+
+
+@app.command(hidden=True)
+def openapi() -> None:
+    """Print the OpenAPI document, from which the page's types are made."""
+    from app.main import create_app  # noqa: PLC0415 - the server's modules, for this command only
+
+    typer.echo(json.dumps(create_app(load_settings()).openapi(), indent=1))
 
 
 # -- config ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,3 @@
+/** `@forebay/uppy`: an Uppy uploader on `@forebay/client`. */
+
+export type * from './options.ts'
