@@ -64,6 +64,7 @@ from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
 from app.staging.memory import MemoryStaging
 from app.staging.spool import SpoolStaging
+from app.web import Pages
 
 __all__ = ["Server", "create_app", "memory_plan", "serve"]
 
@@ -493,6 +494,8 @@ def _application(server: Server, lifespan: Callable[[FastAPI], AbstractAsyncCont
             server.metrics.refused(problem.code)
 
     app = make_api(version=server.context.version, settings=server.settings, lifespan=lifespan, observe=observe)
+    if server.settings.web:
+        app.include_router(Pages().router())
     app.state.server = server
     app.state.context = server.context
     return app

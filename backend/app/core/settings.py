@@ -101,7 +101,12 @@ class Settings(BaseSettings):
         "Many chunks at once, in any order. False: 4 MiB chunks, one at a time, in order.",
     )
     chunk_size_mb: int = _engine(
-        Group.PARALLEL, "CHUNK_SIZE_MB", 16, "Largest size of a chunk, in MiB; files below some 2 GB get smaller ones.", ge=1, le=1024
+        Group.PARALLEL,
+        "CHUNK_SIZE_MB",
+        16,
+        "Largest size of a chunk, in MiB; files below some 2 GB get smaller ones.",
+        ge=1,
+        le=1024,
     )
     max_concurrent_chunks: int = _engine(
         Group.PARALLEL, "MAX_CONCURRENT_CHUNKS", 8, "Chunks in flight per upload.", ge=1, le=64
@@ -305,6 +310,9 @@ class Settings(BaseSettings):
         Group.SERVER, "TLS_CERT", None, "PEM file with the certificate chain; needs FOREBAY_TLS_KEY."
     )
     tls_key: Path | None = _server(Group.SERVER, "TLS_KEY", None, "PEM file with the private key.")
+    web: bool = _server(
+        Group.SERVER, "WEB", True, "Whether this server has the pages for people: / to upload, /ops for operators."
+    )
     destination: DestinationUrl = _server(
         Group.DESTINATIONS,
         "DESTINATION",

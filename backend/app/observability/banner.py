@@ -46,4 +46,6 @@ def welcome(settings: Settings, url: str) -> str:
         ("status", f"curl {url}/api/v1/system/upload-status"),
         ("API", f"{url}/docs"),
     ]
+    if settings.web:
+        lines.append(("operations", f"{url}/ops"))
     return "\n".join(f"{name:>12}  {value}" for name, value in lines)

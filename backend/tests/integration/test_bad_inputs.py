@@ -255,7 +255,6 @@ def test_an_idempotency_key_is_plain(api: ApiClient, key: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/api/v1/uploads/", 404),
         ("GET", "/api/v1//uploads", 404),
         ("GET", "/api/v1/uploads/%2e%2e/system/upload-status", 404),
