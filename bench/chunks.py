@@ -55,7 +55,7 @@ def chunks(directory: Path, *, uploads: int = 4, each: int = 64, rounds: int = 3
             f"chunks of 16 MiB, {uploads} uploads of {each} at once: received",
             "≥ 8 /s (aim: 40)",
             f"{statistics.median(taken):.1f} /s",
-            f"{statistics.median(taken) * 16:.0f} MiB/s; peak RSS {peak:.0f} MiB; loop blocked {lag()[0]}",
+            f"{statistics.median(taken) * 16:.0f} MiB/s; peak RSS {peak:.0f} MiB; loop blocked {lag()[0]} ({lag()[1]})",
         ),
         Figure(
             "the same: received, sent to Drive and verified",

@@ -168,7 +168,7 @@ def many_users(
         requests=sum(counts["requests"].values()),
         faults=injected,
         violations=counts["violations"],
-        loop_blocked=lag()[0],
+        loop_blocked="{} ({})".format(*lag()),
     )
 
 
