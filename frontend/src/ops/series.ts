@@ -1,0 +1,169 @@
+/**
+ * An hour of samples in bounded memory: five minutes as they came, the hour in steps of some seconds.
+ *
+ * Laws:
+ * - Time only goes forward; a sample that is not newer than the last is dropped.
+ * - The server's history is right for the time it covers; what is older is kept from an earlier connection, so that a
+ *   restart of the server does not wipe the page's hour.
+ * - Within a step rates are averaged, of delays the longest stays, and what is counted is as at its end.
+ */
+
+import { CAUSES } from './causes.ts'
+import type { Causes, History, Sample } from './messages.ts'
+
+const HOUR_S = 3600
+const FINE_S = 300
+
+export class Series {
+  #step = 5
+  /** Whole steps, oldest first. */
+  #coarse: Sample[] = []
+  /** What came within the present step. */
+  #open: Sample[] = []
+  /** What came in the last five minutes. */
+  #fine: Sample[] = []
+
+  get latest(): Sample | undefined {
+    return this.#fine.at(-1) ?? this.#coarse.at(-1)
+  }
+
+  /** Seconds between two points of the hour. */
+  get step(): number {
+    return this.#step
+  }
+
+  /** Take the server's history, in place of what is known of the same time. */
+  merge(history: History): void {
+    if (history.step_seconds > 0) this.#step = history.step_seconds
+    this.#close()
+    const first = history.samples[0]
+    if (first !== undefined) {
+      const older = this.#coarse.filter((sample) => sample.at < first.at)
+      this.#coarse = [...older, ...history.samples]
+      const missed = this.#fine.at(-1)?.at ?? Infinity
+      this.#fine.push(...history.samples.filter((sample) => sample.at > missed))
+    }
+    this.#trim()
+  }
+
+  add(sample: Sample): void {
+    const latest = this.latest
+    if (latest !== undefined && sample.at <= latest.at) return
+    const first = this.#open[0]
+    if (first !== undefined && Math.floor(first.at / this.#step) !== Math.floor(sample.at / this.#step))
+      this.#close()
+    this.#open.push(sample)
+    this.#fine.push(sample)
+    this.#trim()
+  }
+
+  /** What came one by one in the last so many seconds, five minutes at most. */
+  recent(seconds: number): Sample[] {
+    const latest = this.latest
+    if (latest === undefined) return []
+    return this.#fine.filter((sample) => sample.at > latest.at - seconds)
+  }
+
+  /** What a chart of the last `seconds` shows: every sample within five minutes, else one for each step. */
+  window(seconds: number): Sample[] {
+    const latest = this.latest
+    if (latest === undefined) return []
+    const after = (sample: Sample): boolean => sample.at > latest.at - seconds
+    if (seconds > FINE_S) {
+      const open = this.#open.length > 0 ? [fold(this.#open)] : []
+      return [...this.#coarse.filter(after), ...open]
+    }
+    const start = this.#fine[0]
+    const before = this.#coarse.filter(
+      (sample) => after(sample) && (start === undefined || sample.at < start.at),
+    )
+    return [...before, ...this.#fine.filter(after)]
+  }
+
+  #close(): void {
+    if (this.#open.length > 0) this.#coarse.push(fold(this.#open))
+    this.#open = []
+  }
+
+  #trim(): void {
+    const latest = this.latest
+    if (latest === undefined) return
+    dropBefore(this.#coarse, latest.at - HOUR_S)
+    dropBefore(this.#fine, latest.at - FINE_S)
+  }
+}
+
+function dropBefore(samples: Sample[], at: number): void {
+  let stale = 0
+  while (stale < samples.length && (samples[stale] as Sample).at < at) stale += 1
+  if (stale > 0) samples.splice(0, stale)
+}
+
+/** One sample that stands for several; there is at least one. */
+export function fold(samples: readonly Sample[]): Sample {
+  const last = samples.at(-1) as Sample
+  const mean = (value: (sample: Sample) => number): number =>
+    samples.reduce((sum, sample) => sum + value(sample), 0) / samples.length
+  const longest = (value: (sample: Sample) => number | null): number | null =>
+    samples.reduce<number | null>((found, sample) => {
+      const next = value(sample)
+      return next === null || (found !== null && found >= next) ? found : next
+    }, null)
+  const measured = samples.filter((sample) => sample.chunk_p50_ms !== null)
+  const causes = {} as Causes
+  for (const cause of CAUSES) causes[cause] = mean((sample) => sample.causes[cause])
+  return {
+    ...last,
+    bytes_in: mean((sample) => sample.bytes_in),
+    bytes_out: mean((sample) => sample.bytes_out),
+    chunks: mean((sample) => sample.chunks),
+    error_rate: mean((sample) => sample.error_rate),
+    loop_delay_ms: longest((sample) => sample.loop_delay_ms) ?? 0,
+    chunk_p50_ms:
+      measured.length > 0
+        ? measured.reduce((sum, sample) => sum + (sample.chunk_p50_ms as number), 0) / measured.length
+        : null,
+    chunk_p99_ms: longest((sample) => sample.chunk_p99_ms),
+    causes,
+  }
+}
+
+/**
+ * Columns for a chart: time first, then one for each reading.
+ *
+ * Where nothing came for more than three steps (the server was down) a point without values breaks the line.
+ */
+export function columns(
+  samples: readonly Sample[],
+  readings: readonly ((sample: Sample) => number | null)[],
+  step: number,
+): [number[], ...(number | null)[][]] {
+  const times: number[] = []
+  const values: (number | null)[][] = readings.map(() => [])
+  let before: number | undefined
+  for (const sample of samples) {
+    if (before !== undefined && sample.at - before > 3 * step) {
+      times.push(before + step)
+      for (const column of values) column.push(null)
+    }
+    times.push(sample.at)
+    for (const [index, reading] of readings.entries()) values[index]?.push(reading(sample))
+    before = sample.at
+  }
+  return [times, ...values]
+}
+
+/** What a chart says in words: the newest value and the bounds; null where nothing was measured. */
+export function bounds(
+  column: readonly (number | null | undefined)[],
+): { now: number | null; min: number; max: number } | null {
+  let min = Infinity
+  let max = -Infinity
+  for (const value of column) {
+    if (value === null || value === undefined) continue
+    if (value < min) min = value
+    if (value > max) max = value
+  }
+  if (min > max) return null
+  return { now: column.at(-1) ?? null, min, max }
+}
