@@ -5,7 +5,7 @@ import 'uplot/dist/uPlot.min.css'
 import { rate } from '../shared/format.ts'
 import { CAUSES, WORDS } from './causes.ts'
 import { el, mark, say, style } from './dom.ts'
-import { milliseconds, number, sharePercent, timeOfDay } from './format.ts'
+import { milliseconds, minuteOfDay, number, sharePercent, timeOfDay } from './format.ts'
 import type { Cause, Limits, Sample } from './messages.ts'
 import { bounds, columns, type Series } from './series.ts'
 
@@ -33,8 +33,6 @@ interface Chart {
   wide?: boolean
 }
 
-const seconds = (value: number): string => `${value.toFixed(value >= 10 ? 0 : value >= 1 ? 1 : 2)} s/s`
-
 const CHARTS: readonly Chart[] = [
   {
     title: 'Bytes',
@@ -46,9 +44,9 @@ const CHARTS: readonly Chart[] = [
     ],
   },
   {
-    title: 'Time that uploads wait, by cause',
-    unit: seconds,
-    atLeast: 0.1,
+    title: 'How many wait at once, by cause',
+    unit: number,
+    atLeast: 1,
     stacked: true,
     lines: CAUSES.map((cause) => ({
       label: WORDS[cause].label,
@@ -189,6 +187,7 @@ class Panel {
       {
         width: this.#canvas.clientWidth || 320,
         height: HEIGHT,
+        padding: [8, 8, 0, 0],
         legend: { show: false },
         cursor: {
           sync: { key: 'ops', setSeries: false },
@@ -201,11 +200,11 @@ class Panel {
           y: { range: (_plot, _min, max) => [0, Math.max(atLeast, (max ?? 0) * 1.08)] },
         },
         axes: [
-          { ...axis, space: 70, size: 24 },
+          { ...axis, space: 64, size: 24, values: (_plot, splits) => splits.map(minuteOfDay) },
           {
             ...axis,
             size: 66,
-            space: 34,
+            space: 30,
             values: (_plot, splits) => splits.map((value) => (value === 0 ? '0' : unit(value))),
           },
         ],

@@ -1,5 +1,7 @@
 /** Figures that only the operations page shows; the others are in shared/format.ts. */
 
+import { moment } from '../shared/format.ts'
+
 const NO_BREAK = '\u00a0'
 
 /** How many, or how many per second: whole where it is, else with a digit. */
@@ -21,9 +23,22 @@ export function milliseconds(value: number): string {
   return `${value >= 9.95 ? value.toFixed(0) : value.toFixed(1)}${NO_BREAK}ms`
 }
 
+const MINUTE = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
+
+/** The time of day to the minute, of seconds since the epoch. */
+export function minuteOfDay(at: number): string {
+  return MINUTE.format(at * 1000)
+}
+
 const TIME = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' })
 
 /** The time of day to the second, of seconds since the epoch. */
 export function timeOfDay(at: number): string {
   return TIME.format(at * 1000)
+}
+
+/** When something happened: to the second where it was today, else with the day. */
+export function whenHappened(at: number, now: Date = new Date()): string {
+  const date = new Date(at * 1000)
+  return date.toDateString() === now.toDateString() ? timeOfDay(at) : moment(date, now)
 }

@@ -1,7 +1,7 @@
 /** What changed lately, newest first, each with the sentence an operator needs. */
 
 import { arrange, el, mark, say } from './dom.ts'
-import { number, timeOfDay } from './format.ts'
+import { number, whenHappened } from './format.ts'
 import type { Incident } from './messages.ts'
 
 const KINDS: Record<Incident['kind'], { label: string; level: 'ok' | 'warn' | 'bad' }> = {
@@ -40,7 +40,7 @@ class Entry {
     const { label, level } = KINDS[incident.kind]
     mark(this.#time, 'datetime', new Date(incident.at * 1000).toISOString())
     mark(this.#time, 'title', new Date(incident.at * 1000).toLocaleString())
-    say(this.#time, timeOfDay(incident.at))
+    say(this.#time, whenHappened(incident.at))
     mark(this.element, 'data-level', level)
     say(this.#kind, label)
     say(this.#sentence, incident.sentence)

@@ -5,6 +5,7 @@
  * - Time only goes forward; a sample that is not newer than the last is dropped.
  * - The server's history is right for the time it covers; what is older is kept from an earlier connection, so that a
  *   restart of the server does not wipe the page's hour.
+ * - A chunk time stays until another is measured, ten seconds at most: slow chunks end less than twice a second.
  * - Within a step rates are averaged, of delays the longest stays, and what is counted is as at its end.
  */
 
@@ -13,6 +14,7 @@ import type { Causes, History, Sample } from './messages.ts'
 
 const HOUR_S = 3600
 const FINE_S = 300
+const CHUNK_TIME_STAYS_S = 10
 
 export class Series {
   #step = 5
@@ -22,6 +24,8 @@ export class Series {
   #open: Sample[] = []
   /** What came in the last five minutes. */
   #fine: Sample[] = []
+  /** The last in which chunks ended. */
+  #measured: Sample | null = null
 
   get latest(): Sample | undefined {
     return this.#fine.at(-1) ?? this.#coarse.at(-1)
@@ -52,9 +56,17 @@ export class Series {
     const first = this.#open[0]
     if (first !== undefined && Math.floor(first.at / this.#step) !== Math.floor(sample.at / this.#step))
       this.#close()
-    this.#open.push(sample)
-    this.#fine.push(sample)
+    const whole = this.#withChunkTime(sample)
+    this.#open.push(whole)
+    this.#fine.push(whole)
     this.#trim()
+  }
+
+  #withChunkTime(sample: Sample): Sample {
+    if (sample.chunk_p50_ms !== null) this.#measured = sample
+    const measured = this.#measured
+    if (measured === null || sample.at - measured.at > CHUNK_TIME_STAYS_S) return sample
+    return { ...sample, chunk_p50_ms: measured.chunk_p50_ms, chunk_p99_ms: measured.chunk_p99_ms }
   }
 
   /** What came one by one in the last so many seconds, five minutes at most. */

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest'
+import { NO_WAITS, sample } from './samples.fixture.ts'
+import { bounds, columns, fold, Series } from './series.ts'
+
+const times = (series: Series, seconds: number): number[] => series.window(seconds).map(({ at }) => at)
+const history = (...at: number[]) => ({ step_seconds: 5, samples: at.map((time) => sample(time)) })
+
+describe('Series', () => {
+  it('shows samples one by one in five minutes, and steps before they began', () => {
+    const series = new Series()
+    series.merge(history(85, 90, 95))
+    for (const at of [96, 96.5, 97]) series.add(sample(at))
+    expect(times(series, 300)).toEqual([85, 90, 95, 96, 96.5, 97])
+  })
+
+  it('shows steps in an hour, the last one still open', () => {
+    const series = new Series()
+    for (let at = 100; at < 112; at += 0.5) series.add(sample(at, { bytes_in: at < 105 ? 10 : 20 }))
+    expect(times(series, 3600)).toEqual([104.5, 109.5, 111.5])
+    expect(series.window(3600).map(({ bytes_in }) => bytes_in)).toEqual([10, 20, 20])
+  })
+
+  it('holds an hour of steps and five minutes of samples, whatever comes', () => {
+    const series = new Series()
+    for (let at = 0; at < 8000; at += 0.5) series.add(sample(at))
+    expect(series.window(3600).length).toBeLessThanOrEqual(721)
+    expect(series.window(3600).length).toBeGreaterThan(715)
+    expect(series.window(300).length).toBeLessThanOrEqual(601)
+    expect(times(series, 3600)[0]).toBeGreaterThanOrEqual(8000 - 3601)
+  })
+
+  it('drops what is not newer than the last', () => {
+    const series = new Series()
+    for (const at of [10, 10, 9, 11]) series.add(sample(at))
+    expect(times(series, 300)).toEqual([10, 11])
+  })
+
+  it('takes the history of a connection that came back in place of its own steps, and fills what it missed', () => {
+    const series = new Series()
+    for (let at = 100; at <= 120; at += 0.5) series.add(sample(at, { chunks: 1 }))
+    series.merge({
+      step_seconds: 5,
+      samples: [110, 115, 120, 125, 130].map((at) => sample(at, { chunks: 2 })),
+    })
+    series.add(sample(131))
+    const hour = series.window(3600)
+    expect(hour.map(({ at }) => at)).toEqual([104.5, 109.5, 110, 115, 120, 125, 130, 131])
+    expect(hour.filter(({ at }) => at >= 110 && at <= 130).every(({ chunks }) => chunks === 2)).toBe(true)
+    expect(times(series, 300).slice(-3)).toEqual([125, 130, 131])
+  })
+
+  it('keeps its hour when the server has started anew and knows nothing', () => {
+    const series = new Series()
+    for (let at = 100; at <= 120; at += 0.5) series.add(sample(at))
+    series.merge(history())
+    series.add(sample(150))
+    expect(times(series, 3600)).toEqual([104.5, 109.5, 114.5, 119.5, 120, 150])
+  })
+
+  it('lets a chunk time stay until another is measured, ten seconds at most', () => {
+    const series = new Series()
+    series.add(sample(0, { chunk_p50_ms: 7, chunk_p99_ms: 9 }))
+    for (const at of [1, 10, 11]) series.add(sample(at))
+    expect(series.window(300).map(({ chunk_p50_ms }) => chunk_p50_ms)).toEqual([7, 7, 7, null])
+  })
+
+  it('knows nothing at first', () => {
+    const series = new Series()
+    expect(series.latest).toBeUndefined()
+    expect(series.window(3600)).toEqual([])
+    expect(series.recent(10)).toEqual([])
+  })
+})
+
+describe('fold', () => {
+  it('averages rates and waits, keeps the longest delay, and what is counted as at the end', () => {
+    const folded = fold([
+      sample(1, { bytes_in: 10, active_uploads: 3, loop_delay_ms: 40, chunk_p50_ms: 5, chunk_p99_ms: 90 }),
+      sample(2, { bytes_in: 30, active_uploads: 1, causes: { ...NO_WAITS, disk: 2 } }),
+    ])
+    expect(folded).toMatchObject({
+      at: 2,
+      bytes_in: 20,
+      active_uploads: 1,
+      loop_delay_ms: 40,
+      chunk_p99_ms: 90,
+    })
+    expect(folded.chunk_p50_ms).toBe(5)
+    expect(folded.causes.disk).toBe(1)
+  })
+
+  it('measured nothing where nothing was measured', () => {
+    expect(fold([sample(1), sample(2)])).toMatchObject({ chunk_p50_ms: null, chunk_p99_ms: null })
+  })
+})
+
+describe('columns', () => {
+  it('breaks the lines where nothing came for longer', () => {
+    const [at, chunks] = columns(
+      [sample(0, { chunks: 1 }), sample(5, { chunks: 2 }), sample(60, { chunks: 3 })],
+      [({ chunks }) => chunks],
+      5,
+    )
+    expect(at).toEqual([0, 5, 10, 60])
+    expect(chunks).toEqual([1, 2, null, 3])
+  })
+})
+
+describe('bounds', () => {
+  it('passes over what was not measured', () => {
+    expect(bounds([null, 4, 2, null])).toEqual({ now: null, min: 2, max: 4 })
+    expect(bounds([3, 0])).toEqual({ now: 0, min: 0, max: 3 })
+    expect(bounds([null])).toBeNull()
+    expect(bounds([])).toBeNull()
+  })
+})
