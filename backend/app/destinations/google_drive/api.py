@@ -2,8 +2,9 @@
 
 Laws:
 - One connection pool, made by the first request on the running event loop; TLS is verified; redirects are not followed.
-- The access token goes to the API's own origin only. A 401 is answered with one fresh token, where the body can be sent
-  again; nothing else is tried twice here.
+  The environment's proxies are used (`HTTPS_PROXY`, `NO_PROXY`), as OAuth's requests use them.
+- The access token goes to the API's own origin only. A 401 is answered with one fresh token: the request is made again
+  where its body can be sent again, else it has failed for the moment; nothing else is tried twice here.
 - What aiohttp raises is translated outside of the `except`, so that no exception with an address in it is chained to ours.
 """
 
@@ -189,8 +190,11 @@ class DriveApi:
         answer = await self._ask(method, url, self._headers(headers, token), json_body, stream)
         if answer.status == HTTPStatus.UNAUTHORIZED and token is not None:
             token = await self._token(token)
-            if stream is None:
-                answer = await self._ask(method, url, self._headers(headers, token), json_body, stream)
+            if stream is not None:  # what comes next has the new one; whether the login holds is not known yet
+                raise DestinationUnavailable(
+                    "Google Drive asked for a new access token. What was received is kept, and sent again with one."
+                )
+            answer = await self._ask(method, url, self._headers(headers, token), json_body, stream)
         return answer
 
     async def _token(self, refused: str | None) -> str:
@@ -236,11 +240,14 @@ class DriveApi:
         """Begin to read a content; the caller closes the response. Raises what aiohttp raises (see `BROKEN`)."""
         url = URL(f"{self.options.api_url}{path}", encoded=True).with_query(params)
         token = await self._token(None)
-        response = await self.http.get(url, headers=self._headers(headers, token))
+        response = await self._get(url, headers, token)
         if response.status == HTTPStatus.UNAUTHORIZED:
             response.close()
-            response = await self.http.get(url, headers=self._headers(headers, await self._token(token)))
+            response = await self._get(url, headers, await self._token(token))
         return response
+
+    async def _get(self, url: URL, headers: Mapping[str, str], token: str) -> aiohttp.ClientResponse:
+        return await self.http.get(url, headers=self._headers(headers, token), allow_redirects=False)
 
     async def read_answer(self, response: aiohttp.ClientResponse) -> Answer:
         """All of a response that is no content. Raises what aiohttp raises."""
@@ -261,6 +268,7 @@ class DriveApi:
                 ),
                 headers={"User-Agent": "forebay", "Accept-Encoding": "identity"},
                 read_bufsize=_READ_BYTES,
+                trust_env=True,
             )
         return self._session
 

@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from app.core.errors import DestinationFull, DestinationRefused
+from app.core.errors import DestinationFull, DestinationRefused, ForebayError
 from app.core.names import validate_filename, validate_folder
 from app.destinations.google_drive.api import DriveApi, Timeouts
+from app.destinations.google_drive.cures import cure_for
 from app.destinations.google_drive.download import open_content
 from app.destinations.google_drive.faults import NO_STORAGE
 from app.destinations.google_drive.files import Files
@@ -103,8 +104,8 @@ class GoogleDriveDestination:
         place = await self._folders.own()
         if not place.writable:
             raise DestinationRefused(
-                "The login may not add files to the destination's folder at Google Drive: make it an editor (in a shared"
-                " drive: a contributor) there. What was received is kept."
+                "The login may not add files to the destination's folder at Google Drive: make it an editor there (of a"
+                " shared drive: a content manager). What was received is kept."
             )
         await self._ask_for_room(shared=place.drive_id is not None)
 
@@ -147,6 +148,13 @@ class GoogleDriveDestination:
             storage_limit=self._room,
             login_ok=self._api.login_ok,
         )
+
+    def advice(self, exc: ForebayError) -> str:
+        """As `forebay-server drive check` gives it."""
+        cure = cure_for(exc, "upload", None, self._options)
+        if not cure or cure.startswith("https:"):
+            return cure
+        return f"{cure[0].upper()}{cure[1:]}"
 
     async def aclose(self) -> None:
         """End what runs in the background, keep the ledger, close the connections."""

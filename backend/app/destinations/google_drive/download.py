@@ -49,8 +49,11 @@ async def _begin(api: DriveApi, file_id: str, start: int, end: int) -> aiohttp.C
     headers = {"Range": f"bytes={start}-{max(start, end - 1)}"}
     try:
         response = await api.download(path, params, headers)
-        if response.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+        if response.status == HTTPStatus.OK or _begins_at(start, response):
             return response
+        if response.status == HTTPStatus.PARTIAL_CONTENT:
+            response.close()
+            raise DestinationUnavailable("Google Drive sent another part of the file than was asked for.")
         try:
             answer = await api.read_answer(response)
         finally:
@@ -65,6 +68,13 @@ async def _begin(api: DriveApi, file_id: str, start: int, end: int) -> aiohttp.C
         api.judge(answer)
         raise DestinationUnavailable("The stored file is shorter than it was.")
     raise broken
+
+
+def _begins_at(start: int, response: aiohttp.ClientResponse) -> bool:
+    """Whether it is the part that was asked for (RFC 9110 section 14.4); a part that does not say where it begins is none."""
+    if response.status != HTTPStatus.PARTIAL_CONTENT:
+        return False
+    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
 async def _pieces(response: aiohttp.ClientResponse, start: int, end: int) -> AsyncGenerator[bytes]:

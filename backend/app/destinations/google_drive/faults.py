@@ -66,8 +66,11 @@ _REFUSED: Final = {
         "With the scope drive.file the server may touch only what it has created itself. Leave the folder's id out of the"
         " destination, or log in with access to all files."
     ),
-    "insufficientFilePermissions": "The login may not do this there. Make it an editor of the folder.",
-    "insufficientParentPermissions": "The login may not add files to the folder. Make it an editor of the folder.",
+    "insufficientFilePermissions": "The login may not do this there. Make it an editor of the folder, or a content manager of the shared drive.",
+    "insufficientParentPermissions": (
+        "The login may not add files to the folder. Make it an editor of the folder, or a content manager of the shared"
+        " drive."
+    ),
     "teamDriveMembershipRequired": "The login is no member of the shared drive. Add it there.",
     "domainPolicy": "Your organisation does not allow this app to use Google Drive. Its administrator can.",
     "notFound": "The folder is not there for this login: it was removed, or is not shared with it.",

@@ -118,3 +118,40 @@ def test_a_stalled_drive_does_not_hold_up_a_directory(rig: Rig) -> None:
     assert near["state"] == "completed"
     for upload_id in stalled:
         assert rig.api.cancel(upload_id).status == 204
+
+
+def test_a_client_that_stalls_ends_the_request_and_the_next_one_goes_on(
+    rig: Rig, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DESIGN section 2: no request stays open for bytes that do not come, and what was sent is not sent again."""
+    monkeypatch.setattr("app.services.sending.STALL_S", 0.2)
+    rig.run()
+    view = rig.begin(content, chunk_size=MIB)
+    assert rig.api.put_chunk(view["id"], 0, content[:MIB]).status == 204
+    rig.drive.wait(lambda event: event.kind in {Kind.PUT_ENDED, Kind.PUT_CUT} and event.position == MIB)
+    for number in range(1, view["chunk_count"]):
+        assert rig.api.put_chunk(view["id"], number, content[number * MIB : (number + 1) * MIB]).status == 204
+    rig.assert_stored(content, rig.ended(view["id"]))
+    begun = [event.position for event in rig.drive.events if event.kind is Kind.PUT_STARTED and event.size]
+    assert begun[:2] == [0, MIB]
+
+
+def test_bytes_are_received_while_drive_fails_until_there_is_no_room_and_then_clients_wait(
+    rig: Rig, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAULTS 23: the breaker is open, what comes is kept, the next one is told when to come back, and all arrive in the end."""
+    monkeypatch.setattr("app.services.limits.breaker._LONGEST_PAUSE_S", 0.2)
+    rig.drive.script([Rule("any", Status(503))])
+    rig.run(user_quota_mb=8)
+    views = [rig.begin(content, name=f"{number}.bin") for number in range(2)]
+    for view in views:
+        rig.api.put_all(view, content)
+        assert rig.api.upload(view["id"])["bytes_received"] == len(content)
+    rig.product.wait_for(lambda: rig.product.server.transfers.gates["default"].breaker == "open")
+    refused = rig.api.post("/api/v1/uploads", {"filename": "2.bin", "size": len(content)})
+    assert (refused.status, int(refused.headers["retry-after"]) > 0) == (507, True)
+    rig.drive.script([])
+    assert [rig.ended(view["id"])["state"] for view in views] == ["completed", "completed"]
+    assert rig.upload(content, name="2.bin")["state"] == "completed"
+    stored = {file.name: rig.drive.content(file.id) for file in rig.drive.files.values()}
+    assert stored == dict.fromkeys(("0.bin", "1.bin", "2.bin"), content)
