@@ -109,7 +109,7 @@ export interface UploadOptions {
   onConflict?: OnConflict
   /** The same key makes the same upload, once; made up when absent. */
   idempotencyKey?: string
-  /** Aborting it pauses nothing and keeps nothing running: the upload is cancelled. */
+  /** Aborting it cancels the upload. */
   signal?: AbortSignal
 }
 
@@ -164,7 +164,9 @@ export interface Result {
   destination: string
   /** Lower-case hex; null where the server has none. */
   sha256: string | null
-  /** Where the file can be fetched from. */
+  /** Whether the destination's checksum was compared with that of the bytes read here, all of them. */
+  verified: boolean
+  /** Where the file can be fetched from, if the destination gives files back. */
   url: string
 }
 
@@ -184,22 +186,20 @@ export interface Upload {
   readonly id: string | null
   readonly state: UploadState
   readonly progress: Progress
-  /** What it waits for; null unless `state` is `waiting`. */
+  /** What it waits for: the reason of the states `waiting` and `offline`, or the destination's trouble while `storing`; else null. */
   readonly waiting: Waiting | null
   /** Settles at the end: with the result, or rejects with a `ForebayError` (code `cancelled` after `cancel()`). */
   readonly done: Promise<Result>
   on<K extends keyof UploadEventMap>(event: K, listener: (value: UploadEventMap[K]) => void): () => void
   start(): void
-  /** Requests in flight are aborted; what the server acknowledged stays there. */
+  /** Requests in flight are aborted; what the server acknowledged stays there. While `storing` there is nothing to pause. */
   pause(): void
-  /** Go on from what the server lacks. */
+  /** Go on from what the server lacks; while it waits: try again at once. */
   resume(): void
-  /** Take a failed upload up again; `done` is a new promise. */
+  /** Take a failed upload up again, as a new one where the server has given it up; `done` is a new promise. */
   retry(): void
   /** Nothing of it is kept. Too late where the file is at its destination: then it is `completed`. */
   cancel(): Promise<void>
-  /** Leave it as it is at the server, for a later `uploadId`: aborts requests, tells nothing more. */
-  detach(): void
 }
 
 export type ServerUpload = import('./api.gen.ts').components['schemas']['UploadView']
