@@ -24,7 +24,7 @@ export class Board {
   readonly #status = new StatusBar()
   readonly #tiles = new Tiles()
   readonly #slowness = new Slowness()
-  readonly #charts = new Charts(() => this.#draw())
+  readonly #charts = new Charts(() => this.#schedule())
   readonly #destinations = new DestinationCards()
   readonly #dialog = new CancelDialog()
   readonly #uploads = new UploadTable(

@@ -6,6 +6,7 @@ import { rate } from '../shared/format.ts'
 import { CAUSES, WORDS } from './causes.ts'
 import { el, mark, say, style } from './dom.ts'
 import { milliseconds, minuteOfDay, number, sharePercent, timeOfDay } from './format.ts'
+import { InView } from './in-view.ts'
 import type { Cause, Limits, Sample } from './messages.ts'
 import { bounds, columns, type Series } from './series.ts'
 
@@ -343,10 +344,13 @@ export const RANGES = [
 export class Charts {
   readonly element: HTMLElement
   readonly #panels = CHARTS.map((chart) => new Panel(chart))
+  readonly #inView: InView
   #range: number = 300
 
-  /** `onRange` is called when another range was chosen. */
-  constructor(onRange: () => void) {
+  /** `onChange` is called when another range was chosen, or a chart has come into view. */
+  constructor(onChange: () => void) {
+    this.#inView = new InView(onChange)
+    for (const panel of this.#panels) this.#inView.watch(panel.element)
     const choice = el(
       'fieldset',
       { class: 'ranges' },
@@ -357,7 +361,7 @@ export class Charts {
       input.checked = value === this.#range
       input.addEventListener('change', () => {
         this.#range = value
-        onRange()
+        onChange()
       })
       choice.append(el('label', {}, input, el('span', {}, label)))
     }
@@ -381,6 +385,8 @@ export class Charts {
   }
 
   render(series: Series, limits: Limits | null): void {
-    for (const panel of this.#panels) panel.render(series, this.#range, limits)
+    for (const panel of this.#panels) {
+      if (this.#inView.has(panel.element)) panel.render(series, this.#range, limits)
+    }
   }
 }

@@ -48,7 +48,6 @@ class Entry {
     say(this.#about, incident.owner === null ? '' : `Owner: ${incident.owner}`)
     this.#upload = incident.upload_id
     this.#show.hidden = !underWay
-    mark(this.#show, 'aria-label', `Show the upload of this ${label.toLowerCase()} in the table`)
   }
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { row } from './samples.fixture.ts'
 import { arranged, BEGIN, matches, share, startsDescending } from './table-order.ts'
-import { causeInWords, stateInWords } from './uploads.ts'
+import { causeInWords, stateInWords } from './upload-row.ts'
 
 const rows = [
   row('a', { filename: 'clip 10.mov', size: 5, created_at: 1, slowness: 'disk', owner: 'zoë' }),
@@ -27,7 +27,7 @@ describe('the table of uploads', () => {
     expect(ids({ sort: 'size' })).toBe('bca')
     expect(ids({ sort: 'size', descending: false })).toBe('acb')
     expect(ids({ sort: 'progress' })).toBe('cba')
-    expect(ids({ sort: 'cause', descending: true })).toBe('acb')
+    expect(ids({ sort: 'cause', descending: false })).toBe('cab')
   })
 
   it('keeps equals in the same order in both directions', () => {

@@ -43,7 +43,9 @@ const ORDERS: Record<SortKey, (a: Row, b: Row) => number> = {
     share(a.stored, a.size) + share(a.received, a.size) - share(b.stored, b.size) - share(b.received, b.size),
   bytes_per_second: (a, b) => a.bytes_per_second - b.bytes_per_second,
   retries: (a, b) => a.retries - b.retries,
-  cause: (a, b) => collator.compare(causeLabel(a), causeLabel(b)),
+  cause: (a, b) =>
+    Number(a.slowness === null) - Number(b.slowness === null) ||
+    collator.compare(causeLabel(a), causeLabel(b)),
 }
 
 const causeLabel = (row: Row): string => (row.slowness === null ? '' : WORDS[row.slowness].label)

@@ -1,0 +1,32 @@
+/** Which elements can be seen: what can't be is not written anew twice a second. */
+
+export class InView {
+  readonly #seen = new Set<Element>()
+  readonly #observer: IntersectionObserver
+
+  /** `onEnter` is called with each element that comes into view. */
+  constructor(onEnter: (element: Element) => void) {
+    this.#observer = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) this.#seen.delete(target)
+        else if (!this.#seen.has(target)) {
+          this.#seen.add(target)
+          onEnter(target)
+        }
+      }
+    })
+  }
+
+  watch(element: Element): void {
+    this.#observer.observe(element)
+  }
+
+  forget(element: Element): void {
+    this.#observer.unobserve(element)
+    this.#seen.delete(element)
+  }
+
+  has(element: Element): boolean {
+    return this.#seen.has(element)
+  }
+}
