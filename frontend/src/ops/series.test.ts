@@ -57,13 +57,6 @@ describe('Series', () => {
     expect(times(series, 3600)).toEqual([104.5, 109.5, 114.5, 119.5, 120, 150])
   })
 
-  it('lets a chunk time stay until another is measured, ten seconds at most', () => {
-    const series = new Series()
-    series.add(sample(0, { chunk_p50_ms: 7, chunk_p99_ms: 9 }))
-    for (const at of [1, 10, 11]) series.add(sample(at))
-    expect(series.window(300).map(({ chunk_p50_ms }) => chunk_p50_ms)).toEqual([7, 7, 7, null])
-  })
-
   it('knows nothing at first', () => {
     const series = new Series()
     expect(series.latest).toBeUndefined()
@@ -73,24 +66,30 @@ describe('Series', () => {
 })
 
 describe('fold', () => {
-  it('averages rates and waits, keeps the longest delay, and what is counted as at the end', () => {
+  it('averages rates and waits, and keeps the highest of everything else', () => {
     const folded = fold([
-      sample(1, { bytes_in: 10, active_uploads: 3, loop_delay_ms: 40, chunk_p50_ms: 5, chunk_p99_ms: 90 }),
-      sample(2, { bytes_in: 30, active_uploads: 1, causes: { ...NO_WAITS, disk: 2 } }),
+      sample(1, {
+        bytes_in: 10,
+        active_uploads: 3,
+        loop_delay_ms: 40,
+        memory_level: 'high',
+        memory_percent: null,
+      }),
+      sample(2, { bytes_in: 30, active_uploads: 1, causes: { ...NO_WAITS, disk: 2 }, memory_percent: 7 }),
     ])
     expect(folded).toMatchObject({
       at: 2,
       bytes_in: 20,
-      active_uploads: 1,
+      active_uploads: 3,
       loop_delay_ms: 40,
-      chunk_p99_ms: 90,
+      memory_level: 'high',
     })
-    expect(folded.chunk_p50_ms).toBe(5)
     expect(folded.causes.disk).toBe(1)
+    expect(folded.memory_percent).toBe(7)
   })
 
-  it('measured nothing where nothing was measured', () => {
-    expect(fold([sample(1), sample(2)])).toMatchObject({ chunk_p50_ms: null, chunk_p99_ms: null })
+  it('knows nothing of what was not measured', () => {
+    expect(fold([sample(1, { rss_bytes: null }), sample(2, { rss_bytes: null })]).rss_bytes).toBeNull()
   })
 })
 

@@ -5,8 +5,7 @@
  * - Time only goes forward; a sample that is not newer than the last is dropped.
  * - The server's history is right for the time it covers; what is older is kept from an earlier connection, so that a
  *   restart of the server does not wipe the page's hour.
- * - A chunk time stays until another is measured, ten seconds at most: slow chunks end less than twice a second.
- * - Within a step rates are averaged, of delays the longest stays, and what is counted is as at its end.
+ * - Of what is a rate, a step keeps the mean, of everything else the highest, as the server's steps do.
  */
 
 import { CAUSES } from './causes.ts'
@@ -14,7 +13,6 @@ import type { Causes, History, Sample } from './messages.ts'
 
 const HOUR_S = 3600
 const FINE_S = 300
-const CHUNK_TIME_STAYS_S = 10
 
 export class Series {
   #step = 5
@@ -24,8 +22,6 @@ export class Series {
   #open: Sample[] = []
   /** What came in the last five minutes. */
   #fine: Sample[] = []
-  /** The last in which chunks ended. */
-  #measured: Sample | null = null
 
   get latest(): Sample | undefined {
     return this.#fine.at(-1) ?? this.#coarse.at(-1)
@@ -56,17 +52,9 @@ export class Series {
     const first = this.#open[0]
     if (first !== undefined && Math.floor(first.at / this.#step) !== Math.floor(sample.at / this.#step))
       this.#close()
-    const whole = this.#withChunkTime(sample)
-    this.#open.push(whole)
-    this.#fine.push(whole)
+    this.#open.push(sample)
+    this.#fine.push(sample)
     this.#trim()
-  }
-
-  #withChunkTime(sample: Sample): Sample {
-    if (sample.chunk_p50_ms !== null) this.#measured = sample
-    const measured = this.#measured
-    if (measured === null || sample.at - measured.at > CHUNK_TIME_STAYS_S) return sample
-    return { ...sample, chunk_p50_ms: measured.chunk_p50_ms, chunk_p99_ms: measured.chunk_p99_ms }
   }
 
   /** What came one by one in the last so many seconds, five minutes at most. */
@@ -111,17 +99,18 @@ function dropBefore(samples: Sample[], at: number): void {
   if (stale > 0) samples.splice(0, stale)
 }
 
+const LEVELS = ['ok', 'high', 'error'] as const
+
 /** One sample that stands for several; there is at least one. */
 export function fold(samples: readonly Sample[]): Sample {
   const last = samples.at(-1) as Sample
   const mean = (value: (sample: Sample) => number): number =>
     samples.reduce((sum, sample) => sum + value(sample), 0) / samples.length
-  const longest = (value: (sample: Sample) => number | null): number | null =>
-    samples.reduce<number | null>((found, sample) => {
-      const next = value(sample)
-      return next === null || (found !== null && found >= next) ? found : next
-    }, null)
-  const measured = samples.filter((sample) => sample.chunk_p50_ms !== null)
+  const highest = (value: (sample: Sample) => number): number => Math.max(...samples.map(value))
+  const highestKnown = (value: (sample: Sample) => number | null): number | null => {
+    const known = samples.map(value).filter((each) => each !== null)
+    return known.length > 0 ? Math.max(...known) : null
+  }
   const causes = {} as Causes
   for (const cause of CAUSES) causes[cause] = mean((sample) => sample.causes[cause])
   return {
@@ -130,12 +119,15 @@ export function fold(samples: readonly Sample[]): Sample {
     bytes_out: mean((sample) => sample.bytes_out),
     chunks: mean((sample) => sample.chunks),
     error_rate: mean((sample) => sample.error_rate),
-    loop_delay_ms: longest((sample) => sample.loop_delay_ms) ?? 0,
-    chunk_p50_ms:
-      measured.length > 0
-        ? measured.reduce((sum, sample) => sum + (sample.chunk_p50_ms as number), 0) / measured.length
-        : null,
-    chunk_p99_ms: longest((sample) => sample.chunk_p99_ms),
+    active_uploads: highest((sample) => sample.active_uploads),
+    active_users: highest((sample) => sample.active_users),
+    queued: highest((sample) => sample.queued),
+    memory_percent: highestKnown((sample) => sample.memory_percent),
+    memory_level: LEVELS[highest((sample) => LEVELS.indexOf(sample.memory_level))] ?? last.memory_level,
+    rss_bytes: highestKnown((sample) => sample.rss_bytes),
+    slabs_leased: highest((sample) => sample.slabs_leased),
+    slab_waiting: highest((sample) => sample.slab_waiting),
+    loop_delay_ms: highest((sample) => sample.loop_delay_ms),
     causes,
   }
 }
