@@ -1,3 +1,4 @@
 /** `@forebay/uppy`: an Uppy uploader on `@forebay/client`. */
 
-export type * from './options.ts'
+export type { ForebayFileState, ForebayUploadOptions } from './options.ts'
+export { ForebayUpload, ForebayUpload as default } from './plugin.ts'
