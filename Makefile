@@ -29,9 +29,11 @@ check:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd backend && $(BIN)/lint-imports --config ../pyproject.toml
+	scripts/page check
 
 test:
 	@scripts/setup test
+	scripts/page test
 	$(BIN)/pytest -n 2
 
 bench:
