@@ -6,51 +6,51 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import gc
-import os
-import resource
-import socket
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 import stamina
 import structlog
 import uvloop
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.app import make_api
 from app.api.context import Context
-from app.core.errors import ForebayError
+from app.api.middleware import Answered
+from app.api.ops import ops_limits
+from app.api.ops_feed import OpsFeed
+from app.core.errors import ForebayError, ShuttingDown
 from app.core.settings import Settings
 from app.core.settings_errors import SettingsError
 from app.core.upload import MAX_CHUNK_BYTES, MIB, Mode
 from app.destinations import DestinationUrlError, from_urls
 from app.destinations.port import Destination
-from app.ingress import Bodies, IngressConfig, make_server
+from app.ingress import Bodies, IngressConfig, WithBody, make_server
 from app.observability.banner import welcome
+from app.observability.ingress_counts import IngressCounts
 from app.observability.logging import Logging, configure_logging
 from app.observability.loop_lag import LoopLag
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.posix.exclusive import exclusive
+from app.posix.process import provide_descriptors, step_back, tell_service_manager
 from app.services._memory_probe import MemoryProbe
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.events import EventHub
 from app.services.housekeeping import Ages, Housekeeping
 from app.services.identity import Identity, is_loopback
+from app.services.incidents import Incidents, Kind
 from app.services.limits.sizing import StagingMemory, pool_slabs, staging_memory
 from app.services.limits.upload_limits import UploadLimits
 from app.services.memory_monitor import MemoryMonitor
+from app.services.ops_history import Sampler
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
 from app.services.progress import Throughput
@@ -62,6 +62,7 @@ from app.services.small_files import SmallFiles
 from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
+from app.services.where_time_goes import WhereTimeGoes
 from app.staging.memory import MemoryStaging
 from app.staging.spool import SpoolStaging
 from app.web import Pages
@@ -72,16 +73,8 @@ log = structlog.get_logger(__name__)
 
 _TRANSFER_THREADS = 2
 _SMALLEST_MEMORY = 1024 * MIB
-_BACKGROUND_NICENESS = 10
 _PAUSE_AFTER_BREAKING_S = 1.0
 _DESCRIPTORS_PER_CONNECTION = 3
-
-
-def _step_back() -> None:
-    """Digests of what has arrived let what is arriving go first (Linux: niceness is per thread, setpriority(2))."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # a server that runs at a higher niceness may not lower it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
 
 
 @dataclass(slots=True)
@@ -98,6 +91,8 @@ class Server:
     destinations: dict[str, Destination]
     slots: UploadConcurrencyManager
     hub: EventHub
+    incidents: Incidents
+    sampler: Sampler
     reader: PrefixReader
     transfer_threads: ThreadPoolExecutor
     transfers: TransferEngine
@@ -108,8 +103,10 @@ class Server:
     async def before_drain(self) -> None:
         """The server is told to stop: end event streams, admit nobody; requests in flight go on."""
         self.stopping = True
-        _tell_service_manager("STOPPING=1")
+        tell_service_manager("STOPPING=1")
         self.slots.stop_admission()
+        self.incidents.note(Kind.STOP, ShuttingDown().detail)
+        self.context.ops.close()
         self.hub.close()
 
     @asynccontextmanager
@@ -140,10 +137,13 @@ class Server:
             )
             await recovery.take_up()
             await self.housekeeping.sweep()
+            uploads = len(self.context.uploads.live)
+            going_on = f" {uploads} uploads of an earlier life go on." if uploads else ""
+            self.incidents.note(Kind.START, f"Forebay {self.context.version} has started.{going_on}")
             async with asyncio.TaskGroup() as background:
                 loops = [
                     background.create_task(_kept_going(work.run), name=type(work).__name__)
-                    for work in (self.memory, self.lag, self.housekeeping)
+                    for work in (self.memory, self.lag, self.housekeeping, self.sampler)
                 ]
                 self.transfers.start(background)
                 loops.append(background.create_task(_kept_going(recovery.go_on), name="recovery"))
@@ -260,8 +260,12 @@ def build(settings: Settings) -> Server:
     """
     stamina.instrumentation.set_on_retry_hooks([])  # retries are logged and counted where they happen
     metrics = Metrics()
-    lag = LoopLag(on_sample=metrics.loop_lag)
-    memory = MemoryMonitor(settings.max_memory_percent, settings.pressure_percent)
+    incidents, where = Incidents(), WhereTimeGoes()
+    memory = MemoryMonitor(
+        settings.max_memory_percent,
+        settings.pressure_percent,
+        on_change=lambda level, sentence: incidents.note(Kind.MEMORY, sentence, topic=level),
+    )
     pool = ChunkBufferPool(
         settings.slab_bytes,
         pool_slabs(
@@ -288,7 +292,7 @@ def build(settings: Settings) -> Server:
         idle_s=settings.slot_idle_s,
     )
     hub, throughput, clock = EventHub(), Throughput(), ServiceClock(repository)
-    transfer_threads = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer", initializer=_step_back)
+    transfer_threads = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer", initializer=step_back)
     reader = PrefixReader(staging, pool, transfer_threads, destinations=len(destinations))
     uploads = Uploads(
         limits=UploadLimits(
@@ -309,6 +313,8 @@ def build(settings: Settings) -> Server:
         hub=hub,
         clock=clock,
         metrics=metrics,
+        where=where,
+        incidents=incidents,
     )
     relay = uploads.relay = (
         Relay(
@@ -330,6 +336,7 @@ def build(settings: Settings) -> Server:
         sender=Sender(
             reader=reader,
             repository=repository,
+            throughput=throughput,
             closed_bytes=None if settings.mode is Mode.PARALLEL else settings.chunk_bytes,
             relay=relay,
         ),
@@ -341,8 +348,28 @@ def build(settings: Settings) -> Server:
         on_failed=uploads.fail,
         on_lost=uploads.ask_again,
         metrics=metrics,
+        throughput=throughput,
+        incidents=incidents,
     )
     uploads.transfers = transfers
+    sampler = Sampler(throughput=throughput, slots=slots, memory=memory, pool=pool, where=where)
+    ops = OpsFeed(
+        uploads=uploads,
+        slots=slots,
+        hub=hub,
+        history=sampler.history,
+        incidents=incidents,
+        destinations=destinations,
+        kinds=settings.destination_kinds,
+        limits=lambda: ops_limits(context),
+        clock=clock,
+    )
+    sampler.on_sample = ops.tick
+
+    def late(delay_s: float) -> None:
+        metrics.loop_lag(delay_s)
+        sampler.loop_delay(delay_s)
+
     context = Context(
         settings=settings,
         version=version("forebay-server"),
@@ -381,6 +408,7 @@ def build(settings: Settings) -> Server:
         ),
         identity=Identity(repository, settings.auth),
         hub=hub,
+        ops=ops,
         clock=clock,
         metrics=metrics,
         stopping=lambda: server.stopping,
@@ -388,7 +416,7 @@ def build(settings: Settings) -> Server:
     server = Server(
         settings=settings,
         metrics=metrics,
-        lag=lag,
+        lag=LoopLag(on_sample=late),
         memory=memory,
         pool=pool,
         repository=repository,
@@ -396,6 +424,8 @@ def build(settings: Settings) -> Server:
         destinations=destinations,
         slots=slots,
         hub=hub,
+        incidents=incidents,
+        sampler=sampler,
         reader=reader,
         transfer_threads=transfer_threads,
         transfers=transfers,
@@ -445,34 +475,14 @@ def _watch(server: Server) -> None:
     metrics.watch("uploads_live", "Uploads that have not ended.", lambda: len(context.uploads.live))
 
 
-class _IngressCounts:
-    """What the receiver counts, as metrics."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self.connections = 0
-
-    def connection_opened(self, *, tls: bool) -> None:
-        del tls
-        self.connections += 1
-
-    def connection_closed(self, *, tls: bool) -> None:
-        del tls
-        self.connections -= 1
-
-    def bytes_received(self, count: int) -> None:
-        self._metrics.received(count)
-
-    def request_refused(self, code: str) -> None:
-        self._metrics.refused(code)
-
-    def accept_paused(self) -> None:
-        log.warning("no connection can be accepted for the moment: file descriptors or kernel memory are out")
-
-
 def ingress_config(server: Server) -> IngressConfig:
     """The receiver's limits, from the settings."""
-    settings, counts = server.settings, _IngressCounts(server.metrics)
+    settings = server.settings
+    counts = IngressCounts(
+        server.metrics,
+        on_bytes=server.context.throughput.came,
+        on_turned_away=partial(server.incidents.note, Kind.REFUSAL),
+    )
     server.metrics.watch("connections", "Open connections.", lambda: counts.connections)
     return IngressConfig(
         pool=server.pool,
@@ -488,10 +498,11 @@ def ingress_config(server: Server) -> IngressConfig:
 
 
 def _application(server: Server, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
-    def observe(method: str, route: str, status: int, seconds: float, problem: ForebayError | None) -> None:
-        server.metrics.request(route, method, status, seconds)
-        if problem is not None:
-            server.metrics.refused(problem.code)
+    def observe(answered: Answered) -> None:
+        server.metrics.request(answered.route, answered.method, answered.status, answered.seconds)
+        if answered.problem is not None:
+            server.metrics.refused(answered.problem.code)
+            server.incidents.answered(answered.problem, answered.user)
 
     app = make_api(version=server.context.version, settings=server.settings, lifespan=lifespan, observe=observe)
     if server.settings.web:
@@ -517,21 +528,8 @@ def create_app(settings: Settings) -> FastAPI:
         bodies.close()
 
     app = _application(server, lifespan)
-    app.add_middleware(_WithBody, bodies=bodies)
+    app.add_middleware(WithBody, bodies=bodies)
     return app
-
-
-class _WithBody:
-    """Gives every request the body object that our own server would have given it."""
-
-    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
-        self._app = app
-        self._bodies = bodies
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            self._bodies.body_of(scope, receive)
-        await self._app(scope, receive, send)
 
 
 def serve(settings: Settings) -> int:
@@ -547,7 +545,7 @@ def serve(settings: Settings) -> int:
         file_bytes=settings.log_file_mb * MIB,
         file_count=settings.log_file_count,
     )
-    _provide_descriptors(_DESCRIPTORS_PER_CONNECTION * settings.max_connections)
+    provide_descriptors(_DESCRIPTORS_PER_CONNECTION * settings.max_connections)
     try:
         return uvloop.run(_serve(settings, logging))
     except ForebayError as exc:
@@ -555,29 +553,6 @@ def serve(settings: Settings) -> int:
         return 1
     finally:
         logging.close()
-
-
-def _tell_service_manager(state: str) -> None:
-    """Tell systemd, where it started us with `Type=notify` (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address is None:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
-
-
-def _provide_descriptors(wanted: int) -> None:
-    """Raise the limit (the usual 1,024 is for programs that use select(2)), and have the kernel make the table now.
-
-    It doubles the table when a descriptor does not fit, and in a process with threads each doubling waits for all
-    processors (expand_fdtable, synchronize_rcu): 100 ms and more in the event loop, under load.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # `doctor` tells when it is too low
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError), Path(os.devnull).open("rb") as any_file:
-        os.close(fcntl.fcntl(any_file, fcntl.F_DUPFD_CLOEXEC, min(wanted, soft - 1)))
 
 
 @asynccontextmanager
@@ -623,7 +598,7 @@ def _greet(settings: Settings, addresses: list[tuple[str, int]]) -> None:
     host, port = addresses[0]
     scheme = "https" if settings.tls_cert is not None else "http"
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    _tell_service_manager("READY=1")
+    tell_service_manager("READY=1")
     log.info("listening", host=host, port=port, mode=settings.mode.value)
     sys.stderr.write(f"\n{welcome(settings, f'{scheme}://{name}:{port}')}\n\n")
     sys.stderr.flush()

@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from app.api import chunks, events, files, ops, problems, session, system, uploads
 from app.api.middleware import RequestObserver, Surroundings
+from app.api.ops_stream import EVENTS
 from app.core.settings import Settings
 
 __all__ = ["make_api"]
@@ -68,6 +69,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = problems.Problem.model_json_schema()
+        for model in EVENTS.values():  # what is streamed is in no answer's schema
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         for path in document["paths"].values():

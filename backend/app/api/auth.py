@@ -18,7 +18,7 @@ from app.api.context import Context, Ctx
 from app.core.errors import Forbidden, Unauthenticated
 from app.services.identity import Principal
 
-__all__ = ["COOKIE", "Operator", "User", "check_origin", "client_address", "user_of"]
+__all__ = ["COOKIE", "Operator", "User", "check_origin", "client_address", "operator_of", "user_of"]
 
 COOKIE = "forebay_session"
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -117,6 +117,7 @@ async def user_of(request: Request, context: Ctx) -> Principal:
         if token is None and await context.identity.open_to_local():
             _check_local(request)
     principal = await context.identity.of(token, client_address(request))
+    request.scope["state"]["user"] = principal.user
     if principal.operator and context.settings.auth == "none":
         try:
             _check_local(request)
@@ -128,7 +129,12 @@ async def user_of(request: Request, context: Ctx) -> Principal:
 User = Annotated[Principal, Depends(user_of)]
 
 
-async def _operator(user: User) -> Principal:
+async def operator_of(user: User) -> Principal:
+    """The caller, when it is an operator.
+
+    Raises:
+        Forbidden: it is not.
+    """
     if not user.operator:
         raise Forbidden(
             "This is for operators. Make an operator's token with `forebay-server token create USER --operator`."
@@ -136,4 +142,4 @@ async def _operator(user: User) -> Principal:
     return user
 
 
-Operator = Annotated[Principal, Depends(_operator)]
+Operator = Annotated[Principal, Depends(operator_of)]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.ops_feed import OpsFeed
 from app.core.body import BODY_EXTENSION, RequestBody
 from app.core.errors import InvalidRequest
 from app.core.settings import Settings
@@ -48,6 +49,7 @@ class Context:
     small_files: SmallFiles
     identity: Identity
     hub: EventHub
+    ops: OpsFeed
     clock: ServiceClock
     metrics: Metrics
     stopping: Callable[[], bool]

@@ -37,7 +37,7 @@ from app.core.upload import NameConflictPolicy, UploadState
 from app.destinations.port import ServesFiles
 from app.protocols.digest import parse_digest
 from app.protocols.download import attachment, requested_range
-from app.services.uploads import NewUpload
+from app.services.new_upload import NewUpload
 
 __all__ = ["router"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
@@ -16,12 +17,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.errors import ForebayError, InternalError, InvalidRequest
 from app.protocols.problem import problem_document
 
-__all__ = ["RequestObserver", "Surroundings"]
+__all__ = ["Answered", "RequestObserver", "Surroundings"]
 
 log = structlog.get_logger(__name__)
 
-RequestObserver = Callable[[str, str, int, float, ForebayError | None], None]
-"""Method, route template, status, seconds, and the error that was answered."""
+
+class Answered(NamedTuple):
+    """A request that was answered."""
+
+    method: str
+    route: str
+    """Its template."""
+    status: int
+    seconds: float
+    problem: ForebayError | None
+    """The error that was answered."""
+    user: str | None
+    """Whose request it was, where that is known."""
+
+
+RequestObserver = Callable[[Answered], None]
+
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -98,7 +114,7 @@ class Surroundings:
         problem: ForebayError | None = scope["state"].get("problem")
         route = getattr(scope.get("route"), "path", "(none)")
         status = status or _GONE
-        self._observe(scope["method"], route, status, seconds, problem)
+        self._observe(Answered(scope["method"], route, status, seconds, problem, scope["state"].get("user")))
         quiet = route in _QUIET_ROUTES and status < 400  # noqa: PLR2004
         (log.debug if quiet else log.info)(
             "request",

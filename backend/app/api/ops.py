@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
-from app.api.auth import Operator
+from app.api.auth import Operator, operator_of, user_of
 from app.api.context import Context, Ctx
+from app.api.ops_stream import OpsLimits
 from app.api.problems import answers
 from app.api.uploads import page_of
 from app.api.views import UploadView, upload_view
-from app.core.errors import DatabaseUnavailable, NotFound, StateConflict
+from app.core.errors import DatabaseUnavailable, Forbidden, NotFound, StateConflict, Unauthenticated
 from app.core.upload import UploadState
 from app.services.live import LiveUpload
 
-__all__ = ["router"]
+__all__ = ["ops_limits", "router"]
 
 router = APIRouter(prefix="/api/v1/ops", tags=["operators"])
 
@@ -70,6 +74,22 @@ def owned(context: Context, live: LiveUpload) -> OwnedUpload:
     return OwnedUpload(**dict(upload_view(context, live)), owner=live.row.owner)
 
 
+def ops_limits(context: Context) -> OpsLimits:
+    """What does not change while the server runs, for the page."""
+    settings, pool = context.settings, context.pool.stats
+    return OpsLimits(
+        max_uploads=settings.upload_limit,
+        max_users=settings.max_concurrent_users,
+        max_memory_percent=settings.max_memory_percent,
+        memory_limit_bytes=context.memory.latest.limit,
+        slabs_total=pool.slabs_total,
+        slab_bytes=pool.slab_bytes,
+        mode=settings.mode,
+        version=context.version,
+        started_at=round(time.time() - (time.monotonic() - context.started), 3),
+    )
+
+
 @router.get("/limits", responses=answers())
 async def limits(context: Ctx, operator: Operator) -> LimitsView:
     """What is allowed, and how much room there is."""
@@ -87,6 +107,24 @@ async def limits(context: Ctx, operator: Operator) -> LimitsView:
         staging_free=space.free_bytes,
         staging_reserved=space.reserved_bytes,
     )
+
+
+@router.get("/events", response_class=EventSourceResponse, responses=answers(DatabaseUnavailable))
+async def ops_events(context: Ctx, operator: Operator, request: Request) -> AsyncIterator[ServerSentEvent]:
+    """Everything that the operations page shows, over one connection.
+
+    `history` and `limits` come once, a `sample` twice a second; `destinations`, `uploads` and `incidents` as they are, and
+    then as they change. The data of each is described by the schema of its name: `OpsHistory`, `OpsLimits`, `OpsSample`, `DestinationState`
+    (an object of them, by name), `OpsUploads`, `OpsIncidents`.
+    """
+    del operator
+    with context.ops.listen() as listener:
+        async for message in listener.messages():
+            try:
+                await operator_of(await user_of(request, context))
+            except (Unauthenticated, Forbidden, DatabaseUnavailable):  # the page comes back, and is told then
+                return
+            yield ServerSentEvent(event=message.event, raw_data=message.data)
 
 
 @router.delete(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -12,11 +11,12 @@ from pydantic import BaseModel, Field
 
 from app.api.auth import user_of
 from app.api.context import Context, Ctx
+from app.api.destinations import destination_states
 from app.api.problems import answers
 from app.api.views import ProgressView, progress_view
 from app.core.errors import DatabaseUnavailable, ForebayError, NotFound, ShuttingDown
 from app.core.upload import Mode
-from app.destinations.port import Destination, Reports, TakesOver
+from app.destinations.port import TakesOver
 
 __all__ = ["router"]
 
@@ -93,28 +93,11 @@ async def _open_or_signed_in(request: Request, context: Ctx) -> None:
 
 
 def _destinations(context: Context) -> dict[str, DestinationView]:
-    views = {
-        name: DestinationView(
-            transferring=0,
-            waiting=0,
-            breaker=gate.breaker,
-            reason=gate.reason or None,
-            report=_report(context.destinations[name]),
-        )
-        for name, gate in context.uploads.transfers.gates.items()
+    states = destination_states(context.uploads, context.destinations, context.settings.destination_kinds)
+    return {
+        name: DestinationView(**state.model_dump(include=set(DestinationView.model_fields)))
+        for name, state in states.items()
     }
-    for live in context.uploads.live:
-        if live.transfer_task is not None and live.row.destination in views:
-            view = views[live.row.destination]
-            if live.problem is None:
-                view.transferring += 1
-            else:
-                view.waiting += 1
-    return views
-
-
-def _report(destination: Destination) -> dict[str, int | bool | None] | None:
-    return asdict(destination.report()) if isinstance(destination, Reports) else None
 
 
 @router.get("/api/v1/system/upload-status", dependencies=[Depends(_open_or_signed_in)], responses=answers())

@@ -34,7 +34,7 @@ from app.core.upload import Completion, NameConflictPolicy, UploadState
 from app.protocols.digest import parse_digest
 from app.services.interruption import abandoned_when_gone
 from app.services.live import LiveUpload
-from app.services.uploads import NewUpload
+from app.services.new_upload import NewUpload
 
 __all__ = ["MEDIA_TYPE", "IdempotencyKey", "checked_key", "page_of", "router"]
 

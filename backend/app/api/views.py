@@ -121,14 +121,6 @@ def _missing_chunks(live: LiveUpload) -> list[ChunkSpan]:
     return spans
 
 
-def _received(live: LiveUpload) -> int:
-    return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.total
-
-
-def _transferred(live: LiveUpload) -> int:
-    return live.row.size if live.row.state is UploadState.COMPLETED else max(live.forwarded, live.sent)
-
-
 def _missing(live: LiveUpload) -> list[ByteSpan]:
     if live.row.state is UploadState.COMPLETED:
         return []
@@ -172,8 +164,8 @@ def upload_view(context: Context, live: LiveUpload) -> UploadView:
         chunk_url=f"/api/v1/uploads/{row.id}/chunks/{{n}}",
         completion=row.completion,
         destination=row.destination,
-        bytes_received=_received(live),
-        bytes_transferred=_transferred(live),
+        bytes_received=live.bytes_received,
+        bytes_transferred=live.bytes_transferred,
         missing=_missing(live),
         missing_chunks=[] if row.state is UploadState.COMPLETED else _missing_chunks(live),
         queue_position=context.slots.queue_position(row.id),
@@ -190,7 +182,7 @@ def progress_view(context: Context, live: LiveUpload) -> ProgressView:
     """What anybody with the id sees. `progress_percent` is of what is at the destination: 100 only when completed."""
     row = live.row
     done = row.state is UploadState.COMPLETED
-    transferred = _transferred(live)
+    transferred = live.bytes_transferred
     percent = 100.0 if done else min(99.9, 100.0 * transferred / row.size if row.size else 0.0)
     rate = live.bytes_rate.per_second
     if row.ended and row.ended_at is not None:
@@ -203,7 +195,7 @@ def progress_view(context: Context, live: LiveUpload) -> ProgressView:
         state=row.state,
         mode=context.uploads.limits.mode,
         total_bytes=row.size,
-        bytes_received=_received(live),
+        bytes_received=live.bytes_received,
         bytes_transferred=transferred,
         progress_percent=round(percent, 1),
         total_chunks=row.grid.count,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from app.core.waiting import UNOBSERVED, WaitObserver
+
 __all__ = ["BODY_EXTENSION", "INFORMATIONAL_EXTENSION", "RequestBody", "SlabSink"]
 
 BODY_EXTENSION = "forebay.body"
@@ -25,7 +27,15 @@ class RequestBody(Protocol):
     def length(self) -> int | None:
         """Content-Length in bytes; None with `Transfer-Encoding: chunked`."""
 
-    async def deliver(self, on_slab: SlabSink, *, limit: int, owner: str, urgent: bool = False) -> int:
+    async def deliver(
+        self,
+        on_slab: SlabSink,
+        *,
+        limit: int,
+        owner: str,
+        urgent: bool = False,
+        waits: WaitObserver = UNOBSERVED,
+    ) -> int:
         """Read the body to its end and hand it over piece by piece; returns the bytes delivered.
 
         When this returns or raises, also by cancellation, no thread uses `on_slab` any more and every slab is back.
@@ -35,6 +45,7 @@ class RequestBody(Protocol):
             limit: the most bytes that may come; more is `BodyTooLarge` (at once when the length is declared).
             owner: whose share of the buffer pool is used.
             urgent: others wait for this body; it may use the pool's reserved slab.
+            waits: told when this waits for the client's bytes, or for a slab.
 
         Raises:
             ClientGone: the connection broke or ended before the body was whole.

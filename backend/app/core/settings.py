@@ -468,6 +468,11 @@ class Settings(BaseSettings):
         return {**self.destinations, "default": self.destination or f"disk:{self.data_dir / 'files'}"}
 
     @property
+    def destination_kinds(self) -> dict[str, str]:
+        """The scheme of each destination's URL, by name."""
+        return {name: url.partition(":")[0].strip().lower() for name, url in self.destination_urls.items()}
+
+    @property
     def google_drive_credentials_file(self) -> Path:
         """Where the login to Google Drive is."""
         return self.google_drive_credentials or self.data_dir / "google-drive.json"

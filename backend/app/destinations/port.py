@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from app.core.errors import ForebayError
 from app.core.upload import NameConflictPolicy, StoredFile
 
 __all__ = [
     "Abilities",
+    "Advises",
     "Destination",
     "Digests",
     "KeepsValues",
@@ -157,6 +159,14 @@ class Reports(Protocol):
 
     def report(self) -> Any:  # noqa: ANN401 - a dataclass of its own
         """Numbers and flags, without secrets: a dataclass."""
+
+
+@runtime_checkable
+class Advises(Protocol):
+    """A destination that knows what its operator can do."""
+
+    def advice(self, exc: ForebayError) -> str:
+        """About an error of its own, beyond what its message says: one sentence; "" where the message says it all."""
 
 
 @runtime_checkable

@@ -12,7 +12,15 @@ On another ASGI server, `Bodies.body_of` makes the body out of `receive`.
 """
 
 from app.ingress.config import IngressConfig, IngressObserver, SilentObserver
-from app.ingress.fallback import Bodies
+from app.ingress.fallback import Bodies, WithBody
 from app.ingress.server import IngressServer, make_server
 
-__all__ = ["Bodies", "IngressConfig", "IngressObserver", "IngressServer", "SilentObserver", "make_server"]
+__all__ = [
+    "Bodies",
+    "IngressConfig",
+    "IngressObserver",
+    "IngressServer",
+    "SilentObserver",
+    "WithBody",
+    "make_server",
+]

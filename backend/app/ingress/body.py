@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from app.core.body import SlabSink
 from app.core.errors import BodyTooLarge, ClientGone, ForebayError
+from app.core.waiting import UNOBSERVED, WaitObserver
 from app.ingress.config import IngressConfig, Lease
 from app.ingress.pace import Pace
 
@@ -41,6 +42,7 @@ class BodyBase(ABC):
         self._failure: ForebayError | None = None
         self._gone = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a wait that `fail` has to end
+        self._waits = UNOBSERVED
         self.claimed = False
         self.delivering = False
 
@@ -74,7 +76,15 @@ class BodyBase(ABC):
             self._patience.reschedule(asyncio.get_running_loop().time())
         self._on_failure()
 
-    async def deliver(self, on_slab: SlabSink, *, limit: int, owner: str, urgent: bool = False) -> int:
+    async def deliver(
+        self,
+        on_slab: SlabSink,
+        *,
+        limit: int,
+        owner: str,
+        urgent: bool = False,
+        waits: WaitObserver = UNOBSERVED,
+    ) -> int:
         """Read the body to its end and hand it over piece by piece; see `RequestBody.deliver`."""
         if self.claimed:
             raise RuntimeError("a body is delivered once")
@@ -82,6 +92,7 @@ class BodyBase(ABC):
             msg = f"The body has {self._length} bytes; {limit} are taken here."
             raise BodyTooLarge(msg, limit=limit)
         self.claimed = True
+        self._waits = waits
         if self._length == 0:
             return 0
         self._raise_failure()
@@ -98,7 +109,7 @@ class BodyBase(ABC):
         self._raise_failure()
         try:
             async with asyncio.timeout(None) as self._patience:
-                return await self._config.pool.acquire(owner, urgent=urgent)
+                return await self._config.pool.acquire(owner, urgent=urgent, waits=self._waits)
         except TimeoutError:
             self._raise_failure()
             raise

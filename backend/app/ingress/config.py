@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from app.core.waiting import UNOBSERVED, WaitObserver
+
 __all__ = ["IngressConfig", "IngressObserver", "Lease", "SilentObserver", "SlabSource"]
 
 KIB = 1024
@@ -24,8 +26,8 @@ class Lease(Protocol):
 class SlabSource(Protocol):
     """The buffer pool, as far as it is needed here (`app.services.chunk_buffer_pool.ChunkBufferPool`)."""
 
-    async def acquire(self, owner: str, *, urgent: bool = False) -> Lease:
-        """A slab, fairly between owners; raises PoolExhausted when none becomes free in time."""
+    async def acquire(self, owner: str, *, urgent: bool = False, waits: WaitObserver = UNOBSERVED) -> Lease:
+        """A slab, fairly between owners; tells `waits` of a wait; raises PoolExhausted when none becomes free in time."""
 
 
 class IngressObserver(Protocol):
@@ -40,8 +42,8 @@ class IngressObserver(Protocol):
     def bytes_received(self, count: int) -> None:
         """So many body bytes were taken over by a sink."""
 
-    def request_refused(self, code: str) -> None:
-        """Ingress itself refused a request or connection, with this problem code."""
+    def request_refused(self, code: str, detail: str = "") -> None:
+        """Ingress itself refused a request or connection, with this problem code, and in these words."""
 
     def accept_paused(self) -> None:
         """No connection can be accepted for the moment: descriptors or kernel memory are out."""
@@ -59,7 +61,7 @@ class SilentObserver:
     def bytes_received(self, count: int) -> None:
         """Ignored."""
 
-    def request_refused(self, code: str) -> None:
+    def request_refused(self, code: str, detail: str = "") -> None:
         """Ignored."""
 
     def accept_paused(self) -> None:

@@ -13,13 +13,16 @@ from typing import Any
 
 from app.core.body import BODY_EXTENSION, RequestBody, SlabSink
 from app.core.errors import BodyTooLarge, ClientGone, MalformedRequest, RequestTimedOut
+from app.core.waiting import Cause
 from app.ingress.body import BodyBase
 from app.ingress.config import IngressConfig, Lease
 from app.ingress.workers import Workers
 
-__all__ = ["Bodies", "Receive", "ReceivedBody"]
+__all__ = ["Bodies", "Receive", "ReceivedBody", "WithBody"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 def _go_on() -> None:
@@ -54,6 +57,7 @@ class ReceivedBody(BodyBase):
     async def _next(self) -> tuple[bytes, bool]:
         self._raise_failure()
         began = time.monotonic()
+        self._waits.begin(Cause.CLIENT)
         try:
             async with asyncio.timeout(self._config.body_idle_s) as self._patience:
                 event = await self._receive()
@@ -61,6 +65,7 @@ class ReceivedBody(BodyBase):
             self._raise_failure()
             raise RequestTimedOut from None
         finally:
+            self._waits.end(Cause.CLIENT)
             self._patience = None
         if event["type"] != "http.request":
             self.fail(ClientGone())
@@ -108,6 +113,21 @@ class Bodies:
     def close(self) -> None:
         """Let the threads end; idempotent."""
         self._workers.close()
+
+
+class WithBody:
+    """An ASGI middleware that gives every request the body object that our own server would have given it."""
+
+    def __init__(self, app: Asgi, bodies: Bodies) -> None:
+        """Wrap `app`."""
+        self._app = app
+        self._bodies = bodies
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Run a request."""
+        if scope["type"] == "http":
+            self._bodies.body_of(scope, receive)
+        await self._app(scope, receive, send)
 
 
 def _length(scope: MutableMapping[str, Any]) -> int | None:

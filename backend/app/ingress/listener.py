@@ -224,7 +224,7 @@ class Listener:
     def _turn_away(self, sock: socket.socket) -> None:
         """Say why, if it can be said, and forget the peer soon."""
         error = Unavailable("The server has as many connections as it takes. Try again later.")
-        self._engine.config.observer.request_refused(error.code)
+        self._engine.config.observer.request_refused(error.code, error.detail)
         if self._tls is not None or len(self._refused) >= _REFUSED_KEPT:
             sock.close()
             return

@@ -255,7 +255,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: ForebayError) -> None:
         """Answer for the application, and end."""
-        self.engine.config.observer.request_refused(error.code)
+        self.engine.config.observer.request_refused(error.code, error.detail)
         self.write(refusal(error, _new_request_id()))
         self._linger()
 

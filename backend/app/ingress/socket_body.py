@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from app.core.body import SlabSink
 from app.core.errors import Unavailable
+from app.core.waiting import Cause
 from app.ingress.body import BodyBase
 from app.ingress.config import Lease
 from app.ingress.engine import Engine
@@ -88,9 +89,11 @@ class SocketBody(BodyBase):
         self._ready = self._loop.create_future()
         self._engine.readiness.watch(self._descriptor, READABLE | HANGUP, self._wake)
         timer = self._loop.call_later(self._pace.patience_s(), self._wake)
+        self._waits.begin(Cause.CLIENT)
         try:
             await self._ready
         finally:
+            self._waits.end(Cause.CLIENT)
             timer.cancel()
             self._ready = None
         self._raise_failure()

@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from app.core.errors import PoolExhausted, ShuttingDown
+from app.core.waiting import UNOBSERVED, Cause, WaitObserver
 from app.services.limits.round_robin import RoundRobin
 
 __all__ = ["ChunkBufferPool", "PoolStats", "SlabLease"]
@@ -187,8 +188,13 @@ class ChunkBufferPool:
             raise RuntimeError("the pool is not open")
         return None
 
-    async def acquire(self, owner: str, *, urgent: bool = False) -> SlabLease:
+    async def acquire(self, owner: str, *, urgent: bool = False, waits: WaitObserver = UNOBSERVED) -> SlabLease:
         """Lease a slab; waits in turns with other owners while none is free. Cancelling it loses nothing.
+
+        Args:
+            owner: whose share of the pool it is.
+            urgent: a reserved one will do.
+            waits: told when it has to be waited for.
 
         Raises:
             PoolExhausted: none came free within the pool's waiting time.
@@ -204,6 +210,7 @@ class ChunkBufferPool:
         if urgent:
             self._waiting_urgent.push(owner, waiter)
         timer = loop.call_later(self._timeout_s, self._give_up, waiter)
+        waits.begin(Cause.SLAB)
         try:
             return await waiter.granted
         except asyncio.CancelledError:
@@ -213,6 +220,7 @@ class ChunkBufferPool:
                 waiter.granted.result().release()
             raise
         finally:
+            waits.end(Cause.SLAB)
             timer.cancel()
 
     def _map(self) -> mmap.mmap:

@@ -15,6 +15,7 @@ import crc32c
 from app.core.errors import ChunkFailed, DigestMismatch, RoomLost, StagingUnavailable, SyncFailed
 from app.core.upload import KIB, Chunk, Extent
 from app.protocols.digest import DeclaredDigest
+from app.services.where_time_goes import ThreadTime
 from app.staging.port import Durability, Staging, StagingWriter
 
 __all__ = ["ChecksumSink", "StagingSink"]
@@ -33,6 +34,7 @@ class ChecksumSink:
         self._sha256 = hashlib.sha256() if always_sha256 or declared.sha256 is not None else None
         self._crc = 0
         self._received = 0
+        self.storing = ThreadTime()
 
     def __call__(self, view: memoryview) -> None:
         """Take the next bytes."""
@@ -96,9 +98,13 @@ class StagingSink(ChecksumSink):
     def __call__(self, view: memoryview) -> None:
         """Checksum while the bytes are in the processor's cache, then write."""
         super().__call__(view)
-        self._store(view)
-        if self.received == self._chunk.length and self._writer is not None:
-            self._writer.finish(self._durability)
+        self.storing.begin()
+        try:
+            self._store(view)
+            if self.received == self._chunk.length and self._writer is not None:
+                self._writer.finish(self._durability)
+        finally:
+            self.storing.end()
 
     def _store(self, view: memoryview) -> None:
         for attempt in range(1, self._attempts + 1):

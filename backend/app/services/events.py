@@ -9,8 +9,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 __all__ = ["EventHub", "Subscription"]
+
+
+_Topic = tuple[str, str]
+_ALL: Final[_Topic] = ("all", "")
 
 
 class Subscription:
@@ -32,13 +37,17 @@ class Subscription:
         self._closed = True
         self._wake.set()
 
+    def take(self) -> list[str]:
+        """Ids changed since the last time; for whoever looks now and then and waits for nothing."""
+        changed, self._changed = list(self._changed), {}
+        return changed
+
     async def changes(self, *, pause_s: float) -> AsyncIterator[list[str]]:
         """Ids changed since the last time, at most every `pause_s`, until closed."""
         while not self._closed:
             await self._wake.wait()
             self._wake.clear()
-            changed, self._changed = list(self._changed), {}
-            if changed:
+            if changed := self.take():
                 yield changed
                 await asyncio.sleep(pause_s)
 
@@ -48,7 +57,7 @@ class EventHub:
 
     def __init__(self) -> None:
         """Nobody listens."""
-        self._topics: defaultdict[tuple[str, str], set[Subscription]] = defaultdict(set)
+        self._topics: defaultdict[_Topic, set[Subscription]] = defaultdict(set)
         self._all: set[Subscription] = set()
         self._closed = False
 
@@ -59,8 +68,8 @@ class EventHub:
 
     @contextmanager
     def subscribe(self, *, upload_id: str | None = None, owner: str | None = None) -> Iterator[Subscription]:
-        """Listen to an upload, or to all of an owner."""
-        topic = ("upload", upload_id) if upload_id is not None else ("owner", owner or "")
+        """Listen to an upload, or to all of an owner, or to all there are."""
+        topic = ("upload", upload_id) if upload_id is not None else ("owner", owner) if owner is not None else _ALL
         subscription = Subscription()
         if self._closed:
             subscription.close()
@@ -76,7 +85,7 @@ class EventHub:
 
     def publish(self, upload_id: str, owner: str) -> None:
         """The upload has changed."""
-        for topic in (("upload", upload_id), ("owner", owner)):
+        for topic in (("upload", upload_id), ("owner", owner), _ALL):
             for subscription in self._topics.get(topic, ()):
                 subscription.notify(upload_id)
 

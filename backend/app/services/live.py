@@ -22,11 +22,13 @@ from app.core.crc import crc32c_combine
 from app.core.errors import VerificationPending
 from app.core.ranges import ByteRange, RangeSet
 from app.core.upload import Chunk, Extent, StoredFile, Upload, UploadState
+from app.core.waiting import Cause
 from app.destinations.port import Abilities, TransferSession
 from app.services.interruption import Interruption
 from app.services.limits.send_plan import SendPlan
 from app.services.prefix_digest import PrefixDigest
 from app.services.progress import RateWindow
+from app.services.where_time_goes import WaitingTime
 
 __all__ = ["LiveUpload", "Receiver", "TransferProblem"]
 
@@ -50,6 +52,8 @@ class TransferProblem:
     code: str
     detail: str
     attempts: int
+    for_operators: str
+    """The same, and what can be done about it."""
 
 
 class LiveUpload:
@@ -62,8 +66,17 @@ class LiveUpload:
         *,
         from_earlier_life: bool = False,
         relayed: bool = False,
+        waits: WaitingTime | None = None,
     ) -> None:
-        """Take up an upload with what is recorded of it; `relayed`: chunks are acknowledged when they have arrived."""
+        """Take up an upload with what is recorded of it.
+
+        Args:
+            row: as the database has it.
+            extents: likewise.
+            from_earlier_life: of the server.
+            relayed: chunks are acknowledged when they have arrived.
+            waits: where its time is counted, together with others'; by itself when None.
+        """
         self._row = row
         self.relayed = relayed
         self.on_transition: Callable[[UploadState, UploadState], None] = lambda _before, _after: None
@@ -102,6 +115,8 @@ class LiveUpload:
         self.transfer_task: asyncio.Task[None] | None = None
         self.problem: TransferProblem | None = None
         # -- for show
+        self.waits = waits or WaitingTime(row.id)
+        self.storing = Cause.DESTINATION  # what its destination is to be counted as
         self.bytes_rate = RateWindow()
         self.chunk_rate = RateWindow()
         self.on_change: Callable[[], None] = lambda: None
@@ -224,6 +239,16 @@ class LiveUpload:
         if self.session is not None:
             return self.session.committed
         return 0 if self.relayed else self.digest.position
+
+    @property
+    def bytes_received(self) -> int:
+        """Recorded, so acknowledged."""
+        return self.row.size if self.row.state is UploadState.COMPLETED else self.recorded.total
+
+    @property
+    def bytes_transferred(self) -> int:
+        """With the destination's side, or on their way there."""
+        return self.row.size if self.row.state is UploadState.COMPLETED else max(self.forwarded, self.sent)
 
     def is_forwarded(self, end: int) -> bool:
         """Whether the destination's side has what of the first `end` bytes it takes before the file is whole."""

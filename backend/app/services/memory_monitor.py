@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _STALE_INTERVALS = 10
 _STALE_AT_LEAST_S = 10.0
+_NOT_YET = "not measured yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class MemoryMonitor:
         probe: Callable[[], MemoryReading] | None = None,
         interval_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[str, str], None] = lambda _level, _sentence: None,
     ) -> None:
         """Set the thresholds; nothing is measured before `refresh` or `run`.
 
@@ -69,7 +71,9 @@ class MemoryMonitor:
             probe: takes a reading, in a thread; raises OSError or ValueError when it can't.
             interval_s: between samples of `run`, in seconds.
             clock: seconds, never going back.
+            on_change: told the level, and a sentence, when new uploads begin or cease to be refused.
         """
+        self._on_change = on_change
         self._limit_percent = limit_percent
         self._pressure_percent = pressure_percent
         self._probe = MemoryProbe() if probe is None else probe
@@ -78,7 +82,7 @@ class MemoryMonitor:
         self._stale_after_s = max(_STALE_AT_LEAST_S, _STALE_INTERVALS * interval_s)
         self._probing = asyncio.Lock()
         self._measured_at_s = clock()
-        self._latest = MemorySample(level="error", error="not measured yet")
+        self._latest = MemorySample(level="error", error=_NOT_YET)
 
     @property
     def latest(self) -> MemorySample:
@@ -118,7 +122,10 @@ class MemoryMonitor:
             return
         if sample.level == "error":
             raise MemoryUnknown
-        raise MemoryPressure(
+        raise self._pressure(sample)
+
+    def _pressure(self, sample: MemorySample) -> MemoryPressure:
+        return MemoryPressure(
             f"Memory usage too high: {sample.current_usage:.1f}%",
             memory_limit_bytes=sample.limit,
             memory_limit_percent=self._limit_percent,
@@ -144,6 +151,7 @@ class MemoryMonitor:
             return
         if sample.level == "error":
             _log.error("memory can't be measured, no new uploads: %s", sample.error)
+            self._on_change(sample.level, MemoryUnknown().detail)
         elif sample.level == "high":
             _log.warning(
                 "memory is short, no new uploads: %.1f%% of %d bytes used, stalled %.1f%% of the time",
@@ -151,5 +159,12 @@ class MemoryMonitor:
                 sample.limit,
                 sample.pressure or 0.0,
             )
+            self._on_change(
+                sample.level, f"{self._pressure(sample).detail}. New uploads are refused; those under way go on."
+            )
         else:
             _log.info("memory is fine: %.1f%% of %d bytes used", sample.current_usage, sample.limit)
+            if self._latest.error != _NOT_YET:
+                self._on_change(
+                    sample.level, f"Memory is fine again: {sample.current_usage:.1f}%. New uploads are taken."
+                )

@@ -11,8 +11,9 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,7 @@ from app.core.errors import (
     SyncFailed,
 )
 from app.core.upload import Chunk, Extent, Mode, UploadState
+from app.core.waiting import Cause, WaitObserver
 from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
@@ -62,7 +64,14 @@ _SERVER_FAULTS = (ChunkFailed, DatabaseUnavailable, OutOfSpace, PoolExhausted, S
 
 
 async def bring(
-    chunk: Chunk, body: RequestBody, sink: ChecksumSink, receiver: Receiver, owner: str, *, urgent: bool
+    chunk: Chunk,
+    body: RequestBody,
+    sink: ChecksumSink,
+    receiver: Receiver,
+    owner: str,
+    *,
+    urgent: bool,
+    waits: WaitObserver,
 ) -> Extent:
     """Deliver a body of exactly the chunk's length into the sink and judge it.
 
@@ -70,7 +79,7 @@ async def bring(
         ChunkShort: the body ended early; also what ``deliver`` and the sink raise, and the receiver's interruption.
     """
     async with receiver.interruption:
-        received = await body.deliver(sink, limit=chunk.length, owner=owner, urgent=urgent)
+        received = await body.deliver(sink, limit=chunk.length, owner=owner, urgent=urgent, waits=waits)
     if received < chunk.length:
         raise ChunkShort(f"The body has {received} bytes; chunk {chunk.number} has {chunk.length}. Send it again.")
     return sink.extent()
@@ -136,15 +145,17 @@ class ParallelChunkProcessor:
         """
         chunk = live.row.grid.chunk(number)
         self._check_length(chunk, body)
-        begun_anew = live.begun_anew
+        begun_anew, started = live.begun_anew, time.monotonic()
         try:
-            return await self._receive_and_acknowledge(live, chunk, body, declared)
+            crc = await self._receive_and_acknowledge(live, chunk, body, declared)
         except RoomLost as exc:
             if live.begun_anew == begun_anew:
                 raise
             raise StateConflict(
                 "Everything is asked for again. Ask for the upload and go on as it says.", state=live.row.state.value
             ) from exc
+        self._throughput.chunk_times.add(time.monotonic() - started)
+        return crc
 
     async def _receive_and_acknowledge(
         self, live: LiveUpload, chunk: Chunk, body: RequestBody, declared: DeclaredDigest
@@ -158,7 +169,8 @@ class ParallelChunkProcessor:
                 if self._mode is Mode.SEQUENTIAL:
                     await self._forwarded(live, chunk, chunk.offset)
                 if not live.is_recorded(chunk):
-                    await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
+                    with live.waits.of(Cause.QUEUE):
+                        await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
                 if live.room_released:
                     await self._regain_room(live)
                 room = await self._room(held, live, chunk)
@@ -181,7 +193,9 @@ class ParallelChunkProcessor:
         """Where staging relays: room for the chunk; where its bytes came before, it is first acknowledged: see `Relay`."""
         if self._relay is None or live.is_recorded(chunk):
             return None
-        room = await held.enter_async_context(self._relay.room(live, chunk))
+        # While its own bytes fill the window it is their destination that it waits for, and that is counted there.
+        with nullcontext() if live.has_unsent else live.waits.of(Cause.SLAB):
+            room = await held.enter_async_context(self._relay.room(live, chunk))
         if live.has_arrived(chunk):
             await self._acknowledged(self._relay, live, chunk)
         return room
@@ -246,22 +260,25 @@ class ParallelChunkProcessor:
         live.receivers[chunk.number] = receiver
         self._throughput.in_flight += 1
         self._count_attempt(live, chunk)
+        live.waits.watch(sink.storing)
         try:
             urgent = chunk.offset <= live.readable_prefix and (len(live.recorded) > 1 or len(live.receivers) > 1)
-            extent = await bring(chunk, body, sink, receiver, live.row.owner, urgent=urgent)
+            extent = await bring(chunk, body, sink, receiver, live.row.owner, urgent=urgent, waits=live.waits)
             if repeat:
                 self._compare(live, chunk, extent)
                 self._metrics.chunk("repeated")
             elif self._relay is not None and room is not None:
                 self._relay.arrived(live, room, extent)
             else:
-                await unbroken(self._record(live, chunk, extent))
+                with live.waits.of(Cause.DISK):
+                    await unbroken(self._record(live, chunk, extent))
                 self._metrics.chunk("stored")
         except ForebayError as exc:
             self._count_failure(live, chunk, exc)
             raise
         finally:
             sink.close()
+            live.waits.unwatch(sink.storing)
             self._throughput.in_flight -= 1
             live.receivers.pop(chunk.number)
             receiver.ended.set()
@@ -306,9 +323,7 @@ class ParallelChunkProcessor:
         live.attempts.pop(chunk.number, None)
         live.failed_chunks.discard(chunk.number)
         live.record(extent)
-        self._throughput.chunks.add()
-        self._throughput.bytes.add(extent.length)
-        self._throughput.bytes_total += extent.length
+        self._throughput.recorded(extent.length)
         parallel_debug("chunk recorded", upload=live.row.id, chunk=chunk.number, bytes=extent.length)
         if live.row.ended:
             raise StateConflict(f"The upload is {live.row.state}; it takes no more chunks.", state=live.row.state.value)

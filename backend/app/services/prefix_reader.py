@@ -15,10 +15,12 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from app.core.upload import MIB, Extent
+from app.core.waiting import Cause
 from app.posix.threads import run_to_end
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.live import LiveUpload
 from app.services.prefix_digest import ExtentDigest
+from app.services.where_time_goes import ThreadTime
 from app.staging.port import Staging, Viewable
 
 __all__ = ["BytesLost", "PrefixReader"]
@@ -72,6 +74,7 @@ class PrefixReader:
         send_until: int,
         stall_s: float,
         give_way: Callable[[], bool] = lambda: False,
+        on_digested: Callable[[int], None] = lambda _: None,
     ) -> AsyncGenerator[memoryview]:
         """Yield the staged bytes `[send_from, send_until)`, slab by slab, until the prefix stands still.
 
@@ -84,6 +87,7 @@ class PrefixReader:
             send_until: nothing is read for its own sake from there on.
             stall_s: how long to wait for more.
             give_way: asked after each extent; ends it there when somebody else's turn has come.
+            on_digested: told how many bytes the digest has passed, after each extent.
 
         Raises:
             BytesLost: an extent does not hold what was acknowledged.
@@ -110,6 +114,7 @@ class PrefixReader:
                 async for view in moving:
                     yield view
             live.digest.accept(trial)
+            on_digested(next_one.length)
             live.changed()
             if give_way():
                 return
@@ -142,18 +147,29 @@ class PrefixReader:
             with viewable.pinned(upload_id):
                 yield lambda offset, most: viewable.view(upload_id, offset, most)
             return
-        async with self._quiet if quiet else self._sending[live.row.destination]:
-            lease = await self._pool.acquire(f"{purpose}:{live.row.owner}")
-            slab = lease.view
+        share = self._quiet if quiet else self._sending[live.row.destination]
+        with live.waits.of(Cause.SLAB):
+            await share.acquire()
+        try:
+            lease = await self._pool.acquire(f"{purpose}:{live.row.owner}", waits=live.waits)
+            slab, reading = lease.view, ThreadTime()
 
             def fetch(offset: int, most: int) -> memoryview:
                 view = slab[: min(len(slab), most)]
-                return view[: self._staging.read_into(upload_id, offset, view)]
+                reading.begin()
+                try:
+                    return view[: self._staging.read_into(upload_id, offset, view)]
+                finally:
+                    reading.end()
 
+            live.waits.watch(reading)
             try:
                 yield fetch
             finally:
+                live.waits.unwatch(reading)
                 lease.release()
+        finally:
+            share.release()
 
     async def verify(self, live: LiveUpload, extent: Extent) -> bool:
         """Whether staging still holds what was acknowledged, without moving the upload's digest."""

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from app.services.limits.durations import DurationHistogram
+
 __all__ = ["RateWindow", "Throughput"]
 
 WINDOW_SECONDS = 10.0
@@ -56,9 +58,31 @@ class Throughput:
         self.in_flight = 0
         self.retries_total = 0
         self.bytes_total = 0
+        self.chunks_total = 0
+        self.came_total = 0
+        """Bytes of bodies, recorded later or not at all."""
+        self.sent_total = 0
+        """Bytes on their way into destinations; what is sent twice counts twice."""
+        self.chunk_times = DurationHistogram()
+        """From a chunk's headers to its acknowledgement; whoever shows them takes them."""
         self.chunks = RateWindow(clock=clock)
         self.failures = RateWindow(clock=clock)
         self.bytes = RateWindow(clock=clock)
+
+    def recorded(self, length: int) -> None:
+        """A chunk is here, whole, and may be acknowledged."""
+        self.chunks.add()
+        self.bytes.add(length)
+        self.chunks_total += 1
+        self.bytes_total += length
+
+    def came(self, count: int) -> None:
+        """So many bytes of bodies have come."""
+        self.came_total += count
+
+    def sent(self, length: int) -> None:
+        """So many bytes are with a destination, or digested where it takes the file over."""
+        self.sent_total += length
 
     @property
     def error_rate(self) -> float:

@@ -257,9 +257,7 @@ class Relay:
             live.attempts.pop(number, None)
             live.failed_chunks.discard(number)
             live.record(extent)
-            self._throughput.chunks.add()
-            self._throughput.bytes.add(extent.length)
-            self._throughput.bytes_total += extent.length
+            self._throughput.recorded(extent.length)
             self._metrics.chunk("stored")
             parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)
 

@@ -21,6 +21,7 @@ from app.persistence.repository import Repository
 from app.services.limits.send_plan import SendPlan
 from app.services.live import LiveUpload
 from app.services.prefix_reader import BytesLost, PrefixReader
+from app.services.progress import Throughput
 from app.services.relay import Relay
 
 __all__ = ["Sender", "Turn", "target_of"]
@@ -59,6 +60,7 @@ class Sender:
         *,
         reader: PrefixReader,
         repository: Repository,
+        throughput: Throughput,
         closed_bytes: int | None,
         relay: Relay | None = None,
     ) -> None:
@@ -67,11 +69,13 @@ class Sender:
         Args:
             reader: reads staging.
             repository: where sessions' states are kept.
+            throughput: counts what is sent.
             closed_bytes: announce nothing that has not come, and so many bytes at most; None: as the plan says.
             relay: where staging does not keep everything; then it says how many bytes.
         """
         self._reader = reader
         self._repository = repository
+        self._throughput = throughput
         self._closed_bytes = closed_bytes
         self._relay = relay
 
@@ -80,7 +84,8 @@ class Sender:
         if live.session is None:
             if live.relayed:
                 await self._remove_former(live, destination)
-            live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+            with live.waits.of(live.storing):
+                live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
             turn.on_answer()
         return live.session
 
@@ -142,8 +147,9 @@ class Sender:
             give_way=turn.give_way,
         )
         try:
-            async with aclosing(pieces), aclosing(_counted(live, pieces, taken)) as counted:
-                await session.append(counted, until - taken)
+            async with aclosing(pieces), aclosing(self._counted(live, pieces, taken)) as counted:
+                with live.waits.of(live.storing):
+                    await session.append(counted, until - taken)
                 if session.committed == until:
                     async for _ in pieces:  # an extent may end behind what is sent: its digest must not be lost
                         pass
@@ -182,6 +188,16 @@ class Sender:
             await self._repository.save_upload(row, durable=durable)
             live.row = row
 
+    async def _counted(
+        self, live: LiveUpload, pieces: AsyncIterator[memoryview], position: int
+    ) -> AsyncGenerator[memoryview]:
+        """The pieces; whoever asks for the next one has sent the one before."""
+        async for piece in _in_between(live, pieces):
+            yield piece
+            position += len(piece)
+            live.sent = position
+            self._throughput.sent(len(piece))
+
     def source(self, live: LiveUpload) -> LiveSource:
         """The bytes, for `finish`."""
         return LiveSource(self._reader, live)
@@ -195,12 +211,14 @@ class Sender:
         await self._save_state(live, None)
 
 
-async def _counted(live: LiveUpload, pieces: AsyncIterator[memoryview], position: int) -> AsyncGenerator[memoryview]:
-    """The pieces; whoever asks for the next one has sent the one before."""
-    async for piece in pieces:
+async def _in_between(live: LiveUpload, pieces: AsyncIterator[memoryview]) -> AsyncGenerator[memoryview]:
+    """The pieces, for a destination that is waited for: while it waits for one of them it is not."""
+    while True:
+        with live.waits.instead(live.storing):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
         yield piece
-        position += len(piece)
-        live.sent = position
 
 
 class LiveSource:
@@ -218,12 +236,13 @@ class LiveSource:
         extents = live.readable_between(start, size)
         if live.relayed and start < size and (not extents or extents[0].offset > start):
             raise self._had()
-        for extent in extents:
-            if not await self._reader.verify(live, extent):
-                raise BytesLost(extent)
+        with live.waits.instead(live.storing):
+            for extent in extents:
+                if not await self._reader.verify(live, extent):
+                    raise BytesLost(extent)
         pieces = self._reader.pieces(live, send_from=start, send_until=size, stall_s=0)
-        async with aclosing(pieces):
-            yield pieces
+        async with aclosing(pieces), aclosing(_in_between(live, pieces)) as given:
+            yield given
 
     def _had(self) -> Unavailable:
         """Where staging relays, what the destination has had is not here any more."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from app.core.body import RequestBody
 from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired, RoomLost
-from app.core.upload import Chunk, Extent, NameConflictPolicy, Upload, UploadState
+from app.core.upload import Chunk, Extent, NameConflictPolicy, UploadState
+from app.core.waiting import Cause
 from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
 from app.protocols.digest import DeclaredDigest
@@ -20,12 +21,13 @@ from app.services.chunk_sink import StagingSink
 from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
 from app.services.memory_monitor import MemoryMonitor
+from app.services.new_upload import NewUpload
 from app.services.parallel_chunk_processor import bring
 from app.services.prefix_digest import PrefixDigest
 from app.services.progress import Throughput
 from app.services.relay import Relay
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
-from app.services.uploads import NewUpload, Uploads
+from app.services.uploads import Uploads
 from app.staging.port import Durability, Staging
 
 __all__ = ["SmallFiles"]
@@ -70,17 +72,21 @@ class SmallFiles:
             row, chunk_size=self._uploads.limits.single_request_bytes
         )  # it comes, and is recorded, as one chunk
         self._memory.admit()
+        started = time.monotonic()
+        live = LiveUpload(row, relayed=self._relay is not None, waits=self._uploads.where.of_upload(row.id))
         async with AsyncExitStack() as held:
             async with abandoned_when_gone(body):
-                await held.enter_async_context(self._slots.hold(row.id, owner))
+                with live.waits.of(Cause.QUEUE):
+                    await held.enter_async_context(self._slots.hold(row.id, owner))
             try:
                 await self._staging.reserve(row.id, owner, row.size)
-                live = await self._receive(held, row, wanted.digest, body)
+                await self._receive(held, live, wanted.digest, body)
             except BaseException:
                 await unbroken(self._staging.discard(row.id))
                 raise
             finally:
                 self._slots.release(row.id)
+        self._throughput.chunk_times.add(time.monotonic() - started)
         parallel_debug("chunk recorded", upload=live.row.id, chunk=0, bytes=live.row.size)
         # With a key a repeat must find this upload, whatever happens from here on, and what `replace` has replaced can't
         # be brought back: then it is recorded first.
@@ -135,11 +141,11 @@ class SmallFiles:
         return body.length
 
     async def _receive(
-        self, held: AsyncExitStack, row: Upload, declared: DeclaredDigest, body: RequestBody
-    ) -> LiveUpload:
+        self, held: AsyncExitStack, live: LiveUpload, declared: DeclaredDigest, body: RequestBody
+    ) -> None:
+        row = live.row
         chunk = Chunk(0, 0, row.size)
         receiver = Receiver()
-        live = LiveUpload(row, relayed=self._relay is not None)
         room = None
         if self._relay is not None and row.size:
             async with abandoned_when_gone(body):
@@ -155,16 +161,18 @@ class SmallFiles:
             always_sha256=True,
         )
         self._throughput.in_flight += 1
+        live.waits.watch(sink.storing)
         try:
-            extent = await bring(chunk, body, sink, receiver, row.owner, urgent=False)
+            extent = await bring(chunk, body, sink, receiver, row.owner, urgent=False, waits=live.waits)
             if room is not None:
                 room.keep()
         finally:
             sink.close()
+            live.waits.unwatch(sink.storing)
             self._throughput.in_flight -= 1
-        return self._received(live, sink, extent)
+        self._received(live, sink, extent)
 
-    def _received(self, live: LiveUpload, sink: StagingSink, extent: Extent) -> LiveUpload:
+    def _received(self, live: LiveUpload, sink: StagingSink, extent: Extent) -> None:
         # The content belongs to the request: the same Idempotency-Key with other bytes is another one.
         fingerprint = f"{live.row.request_fingerprint or ''}:{sink.hasher().hexdigest()}"
         live.row = replace(
@@ -172,13 +180,10 @@ class SmallFiles:
         )
         if extent.length:
             live.record(extent)
-            self._throughput.chunks.add()
-            self._throughput.bytes.add(extent.length)
-            self._throughput.bytes_total += extent.length
+            self._throughput.recorded(extent.length)
         live.digest = PrefixDigest.of_whole(extent, sink.hasher())
         if self._relay is not None:
             live.row = self._relay.with_digests(live, live.row)
-        return live
 
     def _count_retry(self) -> None:
         self._throughput.retries_total += 1

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from contextvars import Context
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import stamina
 import structlog
 
 from app.core.errors import (
+    DestinationFull,
     DestinationMismatch,
     DestinationQuotaReached,
     DestinationRefusedUpload,
@@ -35,14 +37,17 @@ from app.core.errors import (
     Unavailable,
 )
 from app.core.upload import Extent, StoredFile, Upload, UploadState
-from app.destinations.port import Destination, Digests, TakesOver
+from app.core.waiting import Cause
+from app.destinations.port import Advises, Destination, Digests, TakesOver
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.services.destination_gate import DestinationGate, Passage
+from app.services.incidents import Incidents, Kind
 from app.services.interruption import unbroken
 from app.services.live import LiveUpload, TransferProblem
 from app.services.prefix_digest import PrefixDigest
 from app.services.prefix_reader import BytesLost, PrefixReader
+from app.services.progress import Throughput
 from app.services.sending import Sender, Turn, target_of
 from app.staging.port import Linkable, Staging
 
@@ -96,6 +101,8 @@ class TransferEngine:
         on_failed: Callable[[LiveUpload, ForebayError], Awaitable[None]],
         on_lost: Callable[[LiveUpload, list[Extent]], Awaitable[None]],
         metrics: Metrics,
+        throughput: Throughput,
+        incidents: Incidents,
     ) -> None:
         """Keep what it works with.
 
@@ -111,6 +118,8 @@ class TransferEngine:
             on_failed: told of what can't pass; ends the upload.
             on_lost: told of extents that staging no longer holds as acknowledged; asks for them again.
             metrics: counts what arrived.
+            throughput: counts what is sent.
+            incidents: told of destinations that fail.
         """
         self._staging = staging
         self._reader = reader
@@ -118,7 +127,12 @@ class TransferEngine:
         self._destinations = destinations
         self._repository = repository
         self.gates = {
-            name: DestinationGate(name, permits=permits or destination.abilities.transfers)
+            name: DestinationGate(
+                name,
+                permits=permits or destination.abilities.transfers,
+                in_words=partial(_in_words, destination),
+                on_change=partial(_note_trouble, incidents, name),
+            )
             for name, destination in destinations.items()
         }
         self._clock = clock
@@ -126,6 +140,8 @@ class TransferEngine:
         self._on_failed = on_failed
         self._on_lost = on_lost
         self._metrics = metrics
+        self._throughput = throughput
+        self._incidents = incidents
         self._group: asyncio.TaskGroup | None = None
         self._takes_over: dict[str, bool] = {}
         self.removals: set[asyncio.Task[None]] = set()
@@ -260,16 +276,17 @@ class TransferEngine:
         def again(exc: Exception) -> bool | float:
             return isinstance(exc, _PASSING) and self._pause_s(live, failures, exc)
 
-        await asyncio.sleep(self._pause_s(live, failures, error))
-        async for attempt in stamina.retry_context(on=again, attempts=None, timeout=None):
-            with attempt:
-                reached = live.forwarded
-                try:
-                    await self._attempt(live, failures.count + 1)
-                except _PASSING:
-                    if live.forwarded > reached:
-                        failures.count = 0  # it gets on, if in steps
-                    raise
+        with live.waits.of(Cause.BACKOFF):
+            await asyncio.sleep(self._pause_s(live, failures, error))
+            async for attempt in stamina.retry_context(on=again, attempts=None, timeout=None):
+                with attempt, live.waits.instead(Cause.BACKOFF):
+                    reached = live.forwarded
+                    try:
+                        await self._attempt(live, failures.count + 1)
+                    except _PASSING:
+                        if live.forwarded > reached:
+                            failures.count = 0  # it gets on, if in steps
+                        raise
 
     def _pause_s(self, live: LiveUpload, failures: _Failures, exc: Exception) -> float:
         pause_s = failures.pause_s(exc)
@@ -297,7 +314,7 @@ class TransferEngine:
                 raise DestinationUnavailable(
                     f"This server has no destination {live.row.destination!r} any more. What was received is kept."
                 )
-            async with self.gates[live.row.destination].passed(live.row.owner) as passage:
+            async with self.gates[live.row.destination].passed(live.row.owner, live.waits) as passage:
                 await self._advance(live, destination, passage)
         except DestinationMismatch as exc:
             await self._sender.forget(live)
@@ -318,13 +335,23 @@ class TransferEngine:
         log.warning("transfer waits", upload=live.row.id, code=error.code, detail=error.detail, attempts=attempts)
         self._metrics.retried("destination")
         live.retried += 1
-        live.problem = TransferProblem(error.code, error.detail, attempts)
+        destination = self._destinations.get(live.row.destination)
+        sentence = error.detail if destination is None else _in_words(destination, error)
+        live.problem = TransferProblem(error.code, error.detail, attempts, sentence)
+        if attempts == 1 and isinstance(error, (DestinationQuotaReached, DestinationFull)):
+            _note_trouble(self._incidents, live.row.destination, sentence)
         live.changed()
 
     async def _advance(self, live: LiveUpload, destination: Destination, passage: Passage) -> None:
         try:
             if await self._linkable(live, destination):
-                pieces = self._reader.pieces(live, send_from=live.row.size, send_until=live.row.size, stall_s=0)
+                pieces = self._reader.pieces(
+                    live,
+                    send_from=live.row.size,
+                    send_until=live.row.size,
+                    stall_s=0,
+                    on_digested=self._throughput.sent,
+                )
                 async with aclosing(pieces):
                     async for _ in pieces:
                         pass
@@ -417,6 +444,7 @@ class TransferEngine:
             return None
         row = self._completed(live.row, live.stored, digests)
         self._count(row, started)
+        self._throughput.sent(row.size)
         return row
 
     async def withdraw(self, live: LiveUpload) -> None:
@@ -447,10 +475,22 @@ class TransferEngine:
             and isinstance(destination, TakesOver)
         ):
             path = self._staging.path(live.row.id)
-            return await unbroken(destination.take_over(target_of(live.row), path, digests))
-        if live.session is None:
-            live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
-        return await live.session.finish(digests, self._sender.source(live))
+            with live.waits.of(Cause.DISK):
+                return await unbroken(destination.take_over(target_of(live.row), path, digests))
+        with live.waits.of(live.storing):
+            if live.session is None:
+                live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+            return await live.session.finish(digests, self._sender.source(live))
+
+
+def _in_words(destination: Destination, error: ForebayError) -> str:
+    """What an operator is told."""
+    advice = destination.advice(error) if isinstance(destination, Advises) else ""
+    return f"{error.detail} {advice}".strip()
+
+
+def _note_trouble(incidents: Incidents, name: str, sentence: str) -> None:
+    incidents.note(Kind.DESTINATION, f"Destination {name}: {sentence}")
 
 
 def _is_linked(path: Path) -> bool:

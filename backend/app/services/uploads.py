@@ -9,14 +9,12 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -40,46 +38,30 @@ from app.core.upload import (
     MIN_CHUNK_BYTES,
     Completion,
     Extent,
-    NameConflictPolicy,
     Upload,
     UploadState,
 )
-from app.destinations.port import Destination
+from app.core.waiting import Cause
+from app.destinations.port import Destination, TakesOver
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
-from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
+from app.protocols.digest import DeclaredDigest
 from app.services.events import EventHub
+from app.services.incidents import Incidents
 from app.services.interruption import unbroken
 from app.services.limits.upload_limits import UploadLimits
 from app.services.live import LiveUpload
 from app.services.memory_monitor import MemoryMonitor
+from app.services.new_upload import NewUpload
 from app.services.relay import Relay
 from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
+from app.services.where_time_goes import WhereTimeGoes
 from app.staging.port import Staging
 
-__all__ = ["NewUpload", "Uploads"]
+__all__ = ["Uploads"]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class NewUpload:
-    """What a client asks for."""
-
-    filename: str
-    size: int
-    folder: str = ""
-    media_type: str = "application/octet-stream"
-    digest: DeclaredDigest = NOTHING_DECLARED
-    destination: str = "default"
-    chunk_size: int | None = None
-    completion: Completion = Completion.AUTO
-    on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME
-
-    def fingerprint(self) -> str:
-        """The same for the same request."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=repr).encode()).hexdigest()
 
 
 class Uploads:
@@ -97,9 +79,12 @@ class Uploads:
         hub: EventHub,
         clock: Callable[[], float],
         metrics: Metrics,
+        where: WhereTimeGoes,
+        incidents: Incidents,
     ) -> None:
         """Keep what it works with; `transfers` and `relay` are set by the composition root, since each needs the other."""
         self.limits = limits
+        self.where = where
         self.transfers: TransferEngine
         self.relay: Relay | None = None
         self._staging = staging
@@ -110,6 +95,7 @@ class Uploads:
         self._hub = hub
         self._clock = clock
         self._metrics = metrics
+        self._incidents = incidents
         self._live: dict[str, LiveUpload] = {}
         self._pending: Counter[str] = Counter()
         self._beginning: dict[str, asyncio.Event] = {}
@@ -250,7 +236,7 @@ class Uploads:
         if kept.id != row.id:
             await self._staging.discard(row.id)
             return await self._earlier(row, kept)
-        live = self._keep(LiveUpload(row, relayed=self.relay is not None))
+        live = self._keep(LiveUpload(row, relayed=self.relay is not None, waits=self.where.of_upload(row.id)))
         self._metrics.transition(None, row.state)
         if live.all_recorded:  # an empty file
             await self.whole(live)
@@ -263,6 +249,8 @@ class Uploads:
         live.on_transition = self._metrics.transition
         if (destination := self._destinations.get(live.row.destination)) is not None:
             live.abilities = destination.abilities
+            if isinstance(destination, TakesOver):
+                live.storing = Cause.DISK
         upload_id, owner = live.row.id, live.row.owner  # not `live`: it would keep itself alive
         live.on_change = lambda: self._hub.publish(upload_id, owner)
         return live
@@ -371,11 +359,12 @@ class Uploads:
         async with live.lock:
             if live.row.received_at is not None or live.row.ended or not live.all_recorded:
                 return
-            await self._staging.sync(live.row.id)
             row = replace(live.row, received_at=time.time())
             if row.completion is Completion.AUTO:
                 row = self._transferring(live, row)
-            await self._repository.save_upload(row, durable=True)
+            with live.waits.of(Cause.DISK):
+                await self._staging.sync(live.row.id)
+                await self._repository.save_upload(row, durable=True)
             live.row = row
 
     def _transferring(self, live: LiveUpload, row: Upload) -> Upload:
@@ -507,6 +496,7 @@ class Uploads:
         live.ended.set()
         row = live.row
         log.info("upload ended", upload=row.id, state=row.state.value, bytes=row.size, code=row.error_code)
+        self._incidents.upload_ended(row)
         try:
             if row.state is not UploadState.COMPLETED:  # who still sends to a completed one repeats what is recorded
                 await live.stop_receiving(lambda: StateConflict(f"The upload is {row.state}.", state=row.state.value))
@@ -533,7 +523,7 @@ class Uploads:
         extents = await self._repository.extents(row.id)
         kept = await self._staging.adopt(row.id, row.owner, row.size, extents)
         if kept is not None:
-            live = self._keep(LiveUpload(row, extents, from_earlier_life=True))
+            live = self._keep(LiveUpload(row, extents, from_earlier_life=True, waits=self.where.of_upload(row.id)))
             if lost := sorted(set(extents) - set(kept)):
                 log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in lost))
                 await self.ask_again(live, lost)
@@ -542,7 +532,7 @@ class Uploads:
         if self.relay is not None:
             return await self._adopt_relayed(self.relay, row, extents)
         log.error("staged bytes are gone", upload=row.id, bytes=sum(extent.length for extent in extents))
-        live = self._keep(LiveUpload(row, from_earlier_life=True))
+        live = self._keep(LiveUpload(row, from_earlier_life=True, waits=self.where.of_upload(row.id)))
         try:
             await self._staging.discard(row.id)  # there may be something else of that name
             await self._staging.reserve(row.id, row.owner, row.size)
@@ -556,7 +546,8 @@ class Uploads:
     async def _adopt_relayed(self, relay: Relay, row: Upload, extents: list[Extent]) -> LiveUpload:
         """Nothing is here any more, as ever; but it may have become a file already."""
         await self._staging.reserve(row.id, row.owner, row.size)
-        live = self._keep(LiveUpload(row, extents, from_earlier_life=True, relayed=True))
+        waits = self.where.of_upload(row.id)
+        live = self._keep(LiveUpload(row, extents, from_earlier_life=True, relayed=True, waits=waits))
         if relay.resume(live):
             return live
         destination = self._destinations.get(row.destination)

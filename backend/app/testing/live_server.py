@@ -60,8 +60,9 @@ class CountingObserver:
         """Some more."""
         self.bytes += count
 
-    def request_refused(self, code: str) -> None:
+    def request_refused(self, code: str, detail: str = "") -> None:
         """Kept in order."""
+        del detail
         self.refused.append(code)
 
     def accept_paused(self) -> None:

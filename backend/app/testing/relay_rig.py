@@ -19,12 +19,14 @@ from app.core.errors import (
     StateConflict,
 )
 from app.core.upload import KIB, TERMINAL_STATES, Extent, Mode, StoredFile, Upload, UploadState
+from app.core.waiting import UNOBSERVED, WaitObserver
 from app.destinations.port import Abilities, Digests, Source, Target
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.destination_gate import DestinationGate
 from app.services.events import EventHub
+from app.services.incidents import Incidents
 from app.services.limits.upload_limits import UploadLimits
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
@@ -34,6 +36,7 @@ from app.services.sending import Sender
 from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
+from app.services.where_time_goes import WhereTimeGoes
 from app.staging.memory import MemoryStaging
 from app.testing.virtual_time import VirtualTimeLoop
 
@@ -303,7 +306,15 @@ class Body:
         self._gone.set()
         self._moved.set()
 
-    async def deliver(self, on_slab: SlabSink, *, limit: int, owner: str, urgent: bool = False) -> int:
+    async def deliver(
+        self,
+        on_slab: SlabSink,
+        *,
+        limit: int,
+        owner: str,
+        urgent: bool = False,
+        waits: WaitObserver = UNOBSERVED,
+    ) -> int:
         """What has come, piece by piece."""
         self.asked_for = True
         done = 0
@@ -362,6 +373,7 @@ class RelayRig:
         metrics, throughput, destinations = Metrics(), Throughput(clock=loop.time), {"default": self.destination}
         self.reader = PrefixReader(self.staging, pool, AtOnce())  # type: ignore[arg-type]
         memory: Any = Admits()
+        incidents = Incidents()
         self.uploads = Uploads(
             limits=UploadLimits(
                 mode=Mode.PARALLEL,
@@ -381,6 +393,8 @@ class RelayRig:
             hub=EventHub(),
             clock=loop.time,
             metrics=metrics,
+            where=WhereTimeGoes(clock=loop.time),
+            incidents=incidents,
         )
         self.relay = self.uploads.relay = Relay(
             staging=self.staging,
@@ -395,7 +409,13 @@ class RelayRig:
         self.uploads.transfers = self.transfers = TransferEngine(
             staging=self.staging,
             reader=self.reader,
-            sender=Sender(reader=self.reader, repository=repository, closed_bytes=None, relay=self.relay),
+            sender=Sender(
+                reader=self.reader,
+                repository=repository,
+                throughput=throughput,
+                closed_bytes=None,
+                relay=self.relay,
+            ),
             destinations=destinations,
             repository=repository,
             permits=2,
@@ -404,6 +424,8 @@ class RelayRig:
             on_failed=self.uploads.fail,
             on_lost=self.uploads.ask_again,
             metrics=metrics,
+            throughput=throughput,
+            incidents=incidents,
         )
         begin_again = self.staging.empty
 

@@ -34,7 +34,7 @@ from app.destinations.port import Abilities
 from app.protocols.digest import NOTHING_DECLARED
 from app.services import prefix_reader
 from app.services.live import LiveUpload
-from app.services.uploads import NewUpload
+from app.services.new_upload import NewUpload
 from app.staging.memory.window import Window
 from app.testing.relay_rig import CHUNK, LANES, SLABS, WINDOW_SLABS, Body, RelayRig
 from app.testing.virtual_time import VirtualTimeLoop

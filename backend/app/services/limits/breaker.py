@@ -57,6 +57,10 @@ class Breaker:
         """Whether it keeps anybody waiting."""
         return self._until is not None
 
+    def pause_left_s(self, now: float) -> float | None:
+        """Seconds until somebody may try again; None where it is closed, or somebody is trying."""
+        return None if self._until is None or self._probe is not None else max(0.0, self._until - now)
+
     def enter(self, now: float) -> Entry | float:
         """Go, and tell how it went (`works`, `failed`, `left`); or the seconds after which asking again makes sense."""
         if self._until is not None:

@@ -1,0 +1,31 @@
+"""What a client asks for when it begins an upload."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from app.core.upload import Completion, NameConflictPolicy
+from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
+
+__all__ = ["NewUpload"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """What a client asks for."""
+
+    filename: str
+    size: int
+    folder: str = ""
+    media_type: str = "application/octet-stream"
+    digest: DeclaredDigest = NOTHING_DECLARED
+    destination: str = "default"
+    chunk_size: int | None = None
+    completion: Completion = Completion.AUTO
+    on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME
+
+    def fingerprint(self) -> str:
+        """The same for the same request."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, default=repr).encode()).hexdigest()
