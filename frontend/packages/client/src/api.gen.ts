@@ -341,6 +341,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ops/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ops Events
+         * @description Everything that the operations page shows, over one connection.
+         *
+         *     `history` and `limits` come once, a `sample` twice a second; `destinations`, `uploads` and `incidents` as they are, and
+         *     then as they change. The data of each is described by the schema of its name: `OpsHistory`, `OpsLimits`, `OpsSample`, `DestinationState`
+         *     (an object of them, by name), `OpsUploads`, `OpsIncidents`.
+         */
+        get: operations["ops_events_api_v1_ops_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ops/uploads/{upload_id}": {
         parameters: {
             query?: never;
@@ -788,6 +812,267 @@ export interface components {
             request_id: string;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * Cause
+         * @description For what, or for whom.
+         * @enum {string}
+         */
+        Cause: "client" | "queue" | "slab" | "disk" | "destination" | "backoff";
+        /**
+         * OpsSample
+         * @description The server over an interval that ends at `at`; rates are per second.
+         */
+        OpsSample: {
+            /** At */
+            at: number;
+            /** Bytes In */
+            bytes_in: number;
+            /**
+             * Bytes Out
+             * @description To destinations.
+             */
+            bytes_out: number;
+            /** Chunks */
+            chunks: number;
+            /**
+             * Error Rate
+             * @description Failed chunks over all ended ones of the last ten seconds, from 0 to 1.
+             */
+            error_rate: number;
+            /** Active Uploads */
+            active_uploads: number;
+            /** Active Users */
+            active_users: number;
+            /** Queued */
+            queued: number;
+            /** Memory Percent */
+            memory_percent: number | null;
+            /**
+             * Memory Level
+             * @enum {string}
+             */
+            memory_level: "ok" | "high" | "error";
+            /** Rss Bytes */
+            rss_bytes: number | null;
+            /** Slabs Leased */
+            slabs_leased: number;
+            /** Slab Waiting */
+            slab_waiting: number;
+            /**
+             * Loop Delay Ms
+             * @description The event loop's longest delay in the interval.
+             */
+            loop_delay_ms: number;
+            /** Chunk P50 Ms */
+            chunk_p50_ms: number | null;
+            /** Chunk P99 Ms */
+            chunk_p99_ms: number | null;
+            /** @description Seconds of waiting per second, of all uploads. */
+            causes: components["schemas"]["Waits"];
+            slowness: components["schemas"]["Cause"] | null;
+        };
+        /**
+         * Waits
+         * @description Seconds of waiting, by what was waited for; of several connections at once, those of each.
+         */
+        Waits: {
+            /**
+             * Client
+             * @description For the client's bytes.
+             */
+            client: number;
+            /**
+             * Queue
+             * @description For a slot, or for a turn at the destination.
+             */
+            queue: number;
+            /**
+             * Slab
+             * @description For a buffer of the pool.
+             */
+            slab: number;
+            /**
+             * Disk
+             * @description Writing to, syncing or reading staging, or a destination that is a directory.
+             */
+            disk: number;
+            /**
+             * Destination
+             * @description Requests to the destination in flight, with nothing else to do.
+             */
+            destination: number;
+            /**
+             * Backoff
+             * @description Between two tries, or while the destination is left alone.
+             */
+            backoff: number;
+        };
+        /**
+         * OpsHistory
+         * @description At most the last hour, oldest first; each sample is over `step_seconds`. Event `history`.
+         */
+        OpsHistory: {
+            /** Step Seconds */
+            step_seconds: number;
+            /** Samples */
+            samples: components["schemas"]["OpsSample"][];
+        };
+        /**
+         * OpsLimits
+         * @description What does not change while the server runs. Event `limits`.
+         */
+        OpsLimits: {
+            /** Max Uploads */
+            max_uploads: number;
+            /** Max Users */
+            max_users: number;
+            /** Max Memory Percent */
+            max_memory_percent: number;
+            /** Memory Limit Bytes */
+            memory_limit_bytes: number | null;
+            /** Slabs Total */
+            slabs_total: number;
+            /** Slab Bytes */
+            slab_bytes: number;
+            mode: components["schemas"]["Mode"];
+            /** Version */
+            version: string;
+            /** Started At */
+            started_at: number;
+        };
+        /**
+         * DestinationState
+         * @description A destination. Event `destinations`: all of them, by name.
+         */
+        DestinationState: {
+            /**
+             * Kind
+             * @description The scheme of its URL: disk, gdrive.
+             */
+            kind: string;
+            /**
+             * Breaker
+             * @description open: it is left alone for a while.
+             * @enum {string}
+             */
+            breaker: "closed" | "open";
+            /**
+             * Reason
+             * @description Code of the problem for which it is left alone.
+             */
+            reason: string | null;
+            /**
+             * Sentence
+             * @description What the problem is, and what an operator can do.
+             */
+            sentence: string | null;
+            /** Transferring */
+            transferring: number;
+            /**
+             * Waiting
+             * @description Uploads whose transfer was held up and is tried again.
+             */
+            waiting: number;
+            /**
+             * Parked
+             * @description Those of them that wait for the destination's quota.
+             */
+            parked: number;
+            /**
+             * Backoff Until
+             * @description When it is tried again.
+             */
+            backoff_until: number | null;
+            /**
+             * Report
+             * @description What it says of itself: bytes sent today, room.
+             */
+            report: {
+                [key: string]: number | boolean | null;
+            } | null;
+        };
+        /**
+         * OpsRow
+         * @description An upload that has not ended.
+         */
+        OpsRow: {
+            /** Id */
+            id: string;
+            /** Owner */
+            owner: string;
+            /** Filename */
+            filename: string;
+            /** Size */
+            size: number;
+            state: components["schemas"]["UploadState"];
+            /** Destination */
+            destination: string;
+            /** Received */
+            received: number;
+            /** Stored */
+            stored: number;
+            /** Bytes Per Second */
+            bytes_per_second: number;
+            /** Retries */
+            retries: number;
+            /** Queue Position */
+            queue_position: number | null;
+            /** Created At */
+            created_at: number;
+            /**
+             * Problem
+             * @description Why its transfer does not get on.
+             */
+            problem: string | null;
+            /** @description Of the last 30 seconds. */
+            where: components["schemas"]["Waits"];
+            /** @description What it mostly waits for; null where nothing keeps it. */
+            slowness: components["schemas"]["Cause"] | null;
+        };
+        /**
+         * OpsUploads
+         * @description All that have not ended at first, then those that have changed. Event `uploads`.
+         */
+        OpsUploads: {
+            /** Rows */
+            rows: components["schemas"]["OpsRow"][];
+            /**
+             * Gone
+             * @description Ids of those that have ended.
+             */
+            gone: string[];
+        };
+        /**
+         * OpsIncident
+         * @description Something an operator may want to know; one that comes again is the same one with a higher `count`.
+         */
+        OpsIncident: {
+            /** Id */
+            id: number;
+            /** At */
+            at: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "start" | "stop" | "refusal" | "failure" | "destination" | "memory";
+            /** Sentence */
+            sentence: string;
+            /** Count */
+            count: number;
+            /** Upload Id */
+            upload_id: string | null;
+            /** Owner */
+            owner: string | null;
+        };
+        /**
+         * OpsIncidents
+         * @description All that are kept at first, then new ones and those that have come again. Event `incidents`.
+         */
+        OpsIncidents: {
+            /** Incidents */
+            incidents: components["schemas"]["OpsIncident"][];
         };
     };
     responses: never;
@@ -2504,6 +2789,71 @@ export interface operations {
                 };
             };
             /** @description Not available now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ops_events_api_v1_ops_events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Invalid request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Server error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now · Database not available */
             503: {
                 headers: {
                     [name: string]: unknown;
