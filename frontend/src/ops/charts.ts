@@ -345,6 +345,8 @@ export class Charts {
   readonly element: HTMLElement
   readonly #panels = CHARTS.map((chart) => new Panel(chart))
   readonly #inView: InView
+  /** Of those out of view, whose turn it is: their numbers are for screen readers. */
+  #turn = 0
   #range: number = 300
 
   /** `onChange` is called when another range was chosen, or a chart has come into view. */
@@ -385,8 +387,9 @@ export class Charts {
   }
 
   render(series: Series, limits: Limits | null): void {
-    for (const panel of this.#panels) {
-      if (this.#inView.has(panel.element)) panel.render(series, this.#range, limits)
+    this.#turn = (this.#turn + 1) % this.#panels.length
+    for (const [index, panel] of this.#panels.entries()) {
+      if (index === this.#turn || this.#inView.has(panel.element)) panel.render(series, this.#range, limits)
     }
   }
 }

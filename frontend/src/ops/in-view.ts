@@ -1,4 +1,4 @@
-/** Which elements can be seen: what can't be is not written anew twice a second. */
+/** Which elements can be seen: what can't be need not be written twice a second. */
 
 export class InView {
   readonly #seen = new Set<Element>()

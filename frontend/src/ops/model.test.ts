@@ -21,7 +21,7 @@ describe('Model', () => {
     expect(model.series.latest?.at).toBe(10)
   })
 
-  it('goes by the server’s clock', () => {
+  it('goes by the clock of the server', () => {
     const model = new Model()
     model.listeners.sample(sample(Date.now() / 1000 + 500))
     expect(model.now() - Date.now() / 1000).toBeCloseTo(500, 0)

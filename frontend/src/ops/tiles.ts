@@ -118,8 +118,8 @@ const TILES: readonly Tile[] = [
 ]
 
 function memoryNote(sample: Sample, limits: Limits | null): string {
-  if (sample.memory_percent === null) return 'can’t be measured'
-  if (sample.memory_level === 'error') return 'can’t be measured: refusing'
+  if (sample.memory_percent === null) return "can't be measured"
+  if (sample.memory_level === 'error') return "can't be measured: refusing"
   if (sample.memory_level === 'high') return 'high: refusing new ones'
   const own = sample.rss_bytes === null ? '' : `${bytes(sample.rss_bytes)} ours, `
   return limits === null ? own : `${own}limit ${limits.max_memory_percent} %`

@@ -77,6 +77,11 @@ export class RowView {
     this.#row = row
   }
 
+  /** Whether what is drawn is not what was taken. */
+  get isLate(): boolean {
+    return this.#row !== this.#drawn
+  }
+
   draw(): void {
     const row = this.#row
     if (row === null || row === this.#drawn) return

@@ -1,8 +1,8 @@
 /**
  * The table of uploads under way.
  *
- * Laws: a row is one element for as long as its upload lives, and only what differs in it is written, while it can be
- * seen; rows don't change places while the keyboard's focus is among them; what comes from users is text.
+ * Laws: a row is one element for as long as its upload lives, and only what differs in it is written: at once where it can
+ * be seen, by and by elsewhere; rows don't change places while the keyboard's focus is among them; what comes from users is text.
  */
 
 import { arrange, el, mark, say } from './dom.ts'
@@ -11,6 +11,8 @@ import { InView } from './in-view.ts'
 import type { Row } from './messages.ts'
 import { arranged, BEGIN, type SortKey, startsDescending, type View } from './table-order.ts'
 import { COLUMNS, RowView } from './upload-row.ts'
+
+const UNSEEN_AT_ONCE = 20
 
 const STATES: readonly { value: string; label: string }[] = [
   { value: '', label: 'All states' },
@@ -28,6 +30,8 @@ export class UploadTable {
   readonly #views = new Map<string, RowView>()
   readonly #byElement = new Map<Element, RowView>()
   readonly #inView = new InView((element) => this.#byElement.get(element)?.draw())
+  /** Rows out of view that are not drawn as they are, the longest first. */
+  readonly #late = new Set<RowView>()
   readonly #heads = new Map<SortKey, HTMLElement>()
   readonly #text: HTMLInputElement
   readonly #state: HTMLSelectElement
@@ -106,6 +110,10 @@ export class UploadTable {
     this.#forget(rows)
     const shown = arranged(rows.values(), this.#view)
     this.#place(shown.map((row) => this.#viewOf(row).element))
+    for (const view of [...this.#late].slice(0, UNSEEN_AT_ONCE)) {
+      this.#late.delete(view)
+      view.draw()
+    }
     const part = shown.length === rows.size ? '' : `${number(shown.length)} of `
     say(this.#count, `${part}${number(rows.size)}`)
     this.#none.hidden = shown.length > 0
@@ -124,6 +132,7 @@ export class UploadTable {
     }
     view.take(row)
     if (this.#inView.has(view.element)) view.draw()
+    else if (view.isLate) this.#late.add(view)
     return view
   }
 
@@ -132,6 +141,7 @@ export class UploadTable {
       if (rows.has(id)) continue
       if (view.element.contains(document.activeElement)) this.#scroll.focus()
       this.#views.delete(id)
+      this.#late.delete(view)
       this.#byElement.delete(view.element)
       this.#inView.forget(view.element)
     }
