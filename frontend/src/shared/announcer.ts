@@ -5,30 +5,33 @@ const MOST = 3
 
 let region: HTMLElement | null = null
 let waiting: string[] = []
-let timer: ReturnType<typeof setTimeout> | undefined
+let speaking = false
 
 /** Say a sentence; of many at once, the first few and how many more there are. */
 export function announce(sentence: string): void {
   waiting.push(sentence)
-  timer ??= setTimeout(say, 50)
+  if (speaking) return
+  speaking = true
+  setTimeout(say, region === null ? 100 : 50) // a region that is new with its text is not read
+  region ??= makeRegion()
+}
+
+function makeRegion(): HTMLElement {
+  const made = document.createElement('div')
+  made.className = 'visually-hidden'
+  made.setAttribute('role', 'status')
+  document.body.append(made)
+  return made
 }
 
 function say(): void {
-  if (region === null) {
-    region = document.createElement('div')
-    region.className = 'visually-hidden'
-    region.setAttribute('role', 'status')
-    region.setAttribute('aria-live', 'polite')
-    document.body.append(region)
-    timer = setTimeout(say, 100) // a region that is new with its text is not read
+  if (waiting.length === 0) {
+    speaking = false
     return
   }
   const said = waiting.slice(0, MOST)
   if (waiting.length > MOST) said.push(`And ${waiting.length - MOST} more.`)
   waiting = []
-  region.textContent = said.join(' ')
-  timer = setTimeout(() => {
-    timer = undefined
-    if (waiting.length > 0) say()
-  }, PAUSE_MS)
+  if (region !== null) region.textContent = said.join(' ')
+  setTimeout(say, PAUSE_MS)
 }

@@ -38,7 +38,7 @@ export async function api<T>(
     response = await fetch(API + path, init)
   } catch (error) {
     if (options.signal?.aborted) throw error
-    throw new ApiError(0, 'unreachable', 'The server can’t be reached.')
+    throw new ApiError(0, 'unreachable', "The server can't be reached.")
   }
   const text = await response.text().catch(() => '')
   if (!response.ok) throw refusal(response, text)

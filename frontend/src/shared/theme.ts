@@ -29,7 +29,7 @@ export function currentTheme(): Theme {
 
 /** Show it; to be called once before anything is drawn. */
 export function showTheme(): void {
-  document.documentElement.dataset['theme'] = currentTheme()
+  document.documentElement.dataset.theme = currentTheme()
   for (const listener of listeners) listener()
 }
 

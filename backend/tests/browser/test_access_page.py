@@ -1,0 +1,72 @@
+"""Signing in, on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from app.testing.server_process import ServerProcess
+from app.testing.surfer import NETWORK_TROUBLE, Surfer
+
+
+@pytest.fixture
+def guarded(start_server: Callable[..., ServerProcess]) -> ServerProcess:
+    """A server that wants tokens."""
+    return start_server(FOREBAY_AUTH="tokens")
+
+
+def test_no_token_is_asked_for_where_none_is_needed(surfer: Surfer) -> None:
+    """The page is there at once."""
+    expect(surfer.page.get_by_role("button", name="Choose files")).to_be_visible()
+    assert surfer.page.get_by_label("Access token").count() == 0
+
+
+def test_a_wrong_token_is_refused_and_a_right_one_let_in(
+    open_page: Callable[..., Surfer],
+    guarded: ServerProcess,
+    make_token: Callable[..., str],
+    make_file: Callable[..., Path],
+) -> None:
+    """The refusal is the server's sentence; the right one is asked for once, not after a refresh."""
+    surfer = open_page(guarded.url, expects=NETWORK_TROUBLE)
+    field = surfer.page.get_by_label("Access token")
+    expect(field).to_be_focused()
+    field.fill("fb_wrong")
+    field.press("Enter")
+    expect(surfer.page.get_by_role("alert")).to_contain_text("A valid token is needed")
+    token = make_token(guarded, "anna")
+    field.fill(token)
+    field.press("Enter")
+    expect(surfer.page.get_by_role("button", name="Choose files")).to_be_visible()
+    surfer.choose(make_file("of-anna.txt", 1000))
+    surfer.wait_for_phase("of-anna.txt", "completed")
+    surfer.page.reload()
+    expect(surfer.entry("of-anna.txt")).to_be_visible()
+    expect(surfer.page.get_by_text("anna", exact=True)).to_be_visible()
+    assert token not in surfer.page.evaluate("JSON.stringify(localStorage) + document.cookie + document.body.innerHTML")
+
+
+def test_signing_out_ends_it(
+    open_page: Callable[..., Surfer], guarded: ServerProcess, make_token: Callable[..., str]
+) -> None:
+    """Afterwards a token is asked for again."""
+    surfer = open_page(guarded.url, expects=NETWORK_TROUBLE)
+    surfer.page.get_by_label("Access token").fill(make_token(guarded, "anna"))
+    surfer.page.get_by_role("button", name="Sign in").click()
+    surfer.page.get_by_role("button", name="Sign out").click()
+    expect(surfer.page.get_by_label("Access token")).to_be_visible()
+
+
+def test_only_an_operator_is_led_to_the_operations(
+    open_page: Callable[..., Surfer], guarded: ServerProcess, make_token: Callable[..., str]
+) -> None:
+    """Others would find a refusal there."""
+    for options, links in (((), 0), (("--operator",), 1)):
+        surfer = open_page(guarded.url, expects=NETWORK_TROUBLE)
+        surfer.page.get_by_label("Access token").fill(make_token(guarded, "olga", *options))
+        surfer.page.get_by_role("button", name="Sign in").click()
+        expect(surfer.page.get_by_role("button", name="Choose files")).to_be_visible()
+        assert surfer.page.get_by_role("link", name="Operations").count() == links

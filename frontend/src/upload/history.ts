@@ -1,0 +1,122 @@
+/** My uploads as the server lists them, kept up to date by its events. */
+
+import type { ServerUpload, UploadEvent } from '@forebay/client'
+import { ApiError, api } from '../shared/api.ts'
+import { idOf } from './events.ts'
+
+interface Page {
+  uploads: ServerUpload[]
+  next: string | null
+}
+
+const PAGE = 50
+const ENDED = new Set(['completed', 'failed', 'cancelled', 'expired'])
+
+/** Whether nothing more happens to it. */
+export function hasEnded(upload: ServerUpload): boolean {
+  return ENDED.has(upload.state)
+}
+
+export class History {
+  uploads: ServerUpload[] = []
+  /** Whether older ones are left to load. */
+  hasMore = false
+  /** Not asked yet. */
+  loading = true
+  /** Why the list can't be shown, in the server's words. */
+  problem: string | null = null
+
+  readonly #changed: () => void
+  #next: string | null = null
+  #refreshing: Promise<void> | null = null
+  #again = false
+
+  constructor(changed: () => void) {
+    this.#changed = changed
+  }
+
+  /** Ask for the newest again; what was loaded of the older ones stays. */
+  refresh(): Promise<void> {
+    this.#again = true
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = null
+    })
+    return this.#refreshing
+  }
+
+  async #refresh(): Promise<void> {
+    while (this.#again) {
+      this.#again = false
+      try {
+        const page = await api<Page>('GET', `/uploads?limit=${PAGE}`)
+        const oldest = page.uploads.at(-1)
+        const known = new Set(page.uploads.map((upload) => upload.id))
+        const older = this.uploads.filter(
+          (upload) => oldest !== undefined && upload.created_at < oldest.created_at && !known.has(upload.id),
+        )
+        this.uploads = [...page.uploads, ...older]
+        if (older.length === 0) this.#next = page.next
+        this.problem = null
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error
+        this.problem = error.message
+      }
+      this.loading = false
+      this.hasMore = this.#next !== null
+      this.#changed()
+    }
+  }
+
+  /** Load older ones. */
+  async more(): Promise<void> {
+    if (this.#next === null) return
+    try {
+      const page = await api<Page>('GET', `/uploads?limit=${PAGE}&cursor=${encodeURIComponent(this.#next)}`)
+      const known = new Set(this.uploads.map((upload) => upload.id))
+      this.uploads = [...this.uploads, ...page.uploads.filter((upload) => !known.has(upload.id))]
+      this.#next = page.next
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      this.problem = error.message
+    }
+    this.hasMore = this.#next !== null
+    this.#changed()
+  }
+
+  /** Something happened to an upload. */
+  take(event: UploadEvent): void {
+    const id = idOf(event)
+    const index = this.uploads.findIndex((upload) => upload.id === id)
+    const known = this.uploads[index]
+    if (known === undefined) {
+      if (event.event !== 'progress') void this.refresh()
+      return
+    }
+    const changed = { ...known, ...changeOf(event) }
+    this.uploads = this.uploads.with(index, changed)
+    this.#changed()
+  }
+
+  /** Cancel one; returns why not, in the server's words, or null. */
+  async cancel(id: string): Promise<string | null> {
+    try {
+      await api<void>('DELETE', `/uploads/${id}`)
+      return null
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      return error.message
+    } finally {
+      void this.refresh()
+    }
+  }
+}
+
+function changeOf(event: UploadEvent): Partial<ServerUpload> {
+  if (event.event === 'done') return event.data
+  if (event.event === 'state') return { state: event.data.state as ServerUpload['state'] }
+  return {
+    state: event.data.state,
+    bytes_received: event.data.bytes_received,
+    bytes_transferred: event.data.bytes_transferred,
+  }
+}
