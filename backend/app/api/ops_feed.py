@@ -68,6 +68,8 @@ class Listener:
 
     def put(self, messages: Iterable[Message]) -> None:
         """Tell it, or let it go."""
+        if self._closed:
+            return
         self._messages.extend(messages)
         if len(self._messages) > _BACKLOG:
             self._messages.clear()
@@ -154,6 +156,7 @@ class OpsFeed:
             self._due.update(dict.fromkeys(live.row.id for live in reversed(self._uploads.live)))
             self._look_at_rows()
             self._told_incidents = self._incidents.revision
+            self._told_states = self._written_states()
         listener.put(self._beginning())
         if self._closed:
             listener.close()
