@@ -92,8 +92,11 @@ function queueNow(
 ): string {
   const wait = `${number(latest.queued)} in the queue`
   if (latest.active_uploads >= limits.max_uploads)
-    return `All ${number(limits.max_uploads)} slots for uploads are taken; ${wait}.`
+    return `${all(limits.max_uploads, 'slot', 'for uploads')}; ${wait}.`
   if (latest.active_users >= limits.max_users)
-    return `All ${number(limits.max_users)} places for users are taken; ${wait}.`
+    return `${all(limits.max_users, 'place', 'for users')}; ${wait}.`
   return latest.queued > 0 ? `${otherwise} ${wait}.` : otherwise
 }
+
+const all = (limit: number, what: string, whose: string): string =>
+  limit === 1 ? `The only ${what} ${whose} is taken` : `All ${number(limit)} ${what}s ${whose} are taken`
