@@ -47,8 +47,6 @@ declare module '@uppy/core' {
  * end is cancelled at the server; one whose state came back with a refresh goes on where it was.
  */
 export class ForebayUpload<M extends Meta, B extends Body> extends BasePlugin<Options, M, B> {
-  static VERSION = '0.1.0'
-
   readonly #client: ForebayClient
   readonly #slots: Slots
   readonly #jobs = new Map<string, Job>()
