@@ -74,11 +74,18 @@ class Surfer:
 
     def slow_down(self, mib_per_second: float) -> None:
         """Limit what the page sends from now on; 0: no limit."""
-        rate = mib_per_second * MIB or -1
+        self._network(offline=False, upload=mib_per_second * MIB or -1)
+
+    def offline(self) -> None:
+        """Take the page's network away; `slow_down` gives it back."""
+        self._network(offline=True, upload=-1)
+
+    def _network(self, *, offline: bool, upload: float) -> None:
+        # Not `context.set_offline`: what another session of the developer tools has set goes before it.
         self.devtools.send("Network.enable")
         self.devtools.send(
             "Network.emulateNetworkConditions",
-            {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": rate},
+            {"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": upload},
         )
 
     def choose(self, *paths: Path) -> None:

@@ -54,10 +54,10 @@ def test_nothing_is_against_accessibility_in_any_state(
     surfer.page.keyboard.press("Escape")
     surfer.expects()
     surfer.press("film.mkv", "Go on")
-    surfer.context.set_offline(True)
+    surfer.offline()
     surfer.wait_for_phase("film.mkv", "offline")
     assert violations(surfer) == []
-    surfer.context.set_offline(False)
+    surfer.slow_down(0)
     surfer.page.reload()
     surfer.wait_for_phase("film.mkv", "ghost")
     assert violations(surfer) == []

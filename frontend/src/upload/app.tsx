@@ -92,14 +92,14 @@ export class App extends Component<{ session: Session }, State> {
 
   #found(): void {
     clearTimeout(this.#lostTimer)
+    this.#lostTimer = undefined
     if (this.state.lost) announce('The server answers again.')
     this.setState({ lost: false })
     void this.#history.refresh()
   }
 
   #lose(): void {
-    clearTimeout(this.#lostTimer)
-    this.#lostTimer = setTimeout(() => {
+    this.#lostTimer ??= setTimeout(() => {
       this.setState({ lost: true })
       announce("The server can't be reached. Uploads go on by themselves when it is back.")
     }, LOST_MS)
@@ -145,7 +145,7 @@ export class App extends Component<{ session: Session }, State> {
   readonly #actions: RowActions = {
     pause: (file) => this.#uploader?.pause(file.id),
     resume: (file) => this.#uploader?.resume(file.id),
-    retry: (file) => this.#uploader?.retry(file.id),
+    retry: (file) => (file.isGhost ? void this.#reselect(file) : this.#uploader?.retry(file.id)),
     cancel: (file) => this.#cancel(file),
     remove: (file) => this.#remove(file),
     reselect: (file) => void this.#reselect(file),
@@ -200,7 +200,9 @@ export class App extends Component<{ session: Session }, State> {
     const uploader = this.#uploader
     if (uploader === null) return
     let missing = false
-    for (const file of uploader.files) if (file.isGhost && !(await uploader.reopen(file.id))) missing = true
+    for (const file of uploader.files) {
+      if (phaseOf(file) === 'ghost' && !(await uploader.reopen(file.id))) missing = true
+    }
     if (missing) document.getElementById('pick-files')?.click()
   }
 
@@ -266,7 +268,6 @@ export class App extends Component<{ session: Session }, State> {
             <Queue
               rows={rows}
               total={total}
-              ghosts={files.filter((file) => file.isGhost).length}
               actions={this.#actions}
               onPauseAll={() => this.#uploader?.pauseAll()}
               onResumeAll={() => this.#uploader?.resumeAll()}

@@ -48,7 +48,7 @@ function draw(canvas: HTMLCanvasElement, chunks: Chunks | null): void {
   if (canvas.height !== height) canvas.height = height
   const style = getComputedStyle(canvas)
   const colour = (name: string): string => style.getPropertyValue(name)
-  const colours = [colour('--fb-surface-2'), colour('--fb-warn'), colour('--fb-accent')]
+  const colours = [colour('--fb-surface-2'), colour('--fb-flight'), colour('--fb-accent')]
   context.fillStyle = colours[CHUNK_MISSING] ?? ''
   context.fillRect(0, 0, width, height)
   if (chunks === null || chunks.count === 0) return

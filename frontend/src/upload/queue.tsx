@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import { bytesOf, count, duration, rate } from '../shared/format.ts'
+import { bytes, bytesOf, count, duration, rate } from '../shared/format.ts'
 import { Icon } from '../shared/icons.tsx'
 import { Row, type RowActions } from './row.tsx'
 import { headline, type PageFile, type RowView, type Total } from './view.ts'
@@ -10,7 +10,6 @@ import { headline, type PageFile, type RowView, type Total } from './view.ts'
 export interface QueueProps {
   rows: readonly { file: PageFile; view: RowView }[]
   total: Total
-  ghosts: number
   actions: RowActions
   onPauseAll(): void
   onResumeAll(): void
@@ -23,7 +22,7 @@ export interface QueueProps {
 const SHOWN = 100
 
 export function Queue(props: QueueProps): JSX.Element {
-  const { rows, total, ghosts, actions } = props
+  const { rows, total, actions } = props
   const [shown, setShown] = useState(SHOWN)
   const resumable = total.sending === 0 && total.paused > 0
   return (
@@ -33,11 +32,7 @@ export function Queue(props: QueueProps): JSX.Element {
           <h2 id="queue-title" tabIndex={-1}>
             {headline(total)}
           </h2>
-          <p class="dim number">
-            {total.unfinished > 0
-              ? overall(total)
-              : 'All that was chosen here. The list below has them, too.'}
-          </p>
+          <p class="dim number">{total.unfinished > 0 ? overall(total) : `${bytes(total.size)} in all`}</p>
         </div>
         <div class="card-buttons">
           {total.failed > 0 && (
@@ -69,10 +64,10 @@ export function Queue(props: QueueProps): JSX.Element {
           )}
         </div>
       </header>
-      {ghosts > 1 && (
+      {total.ghosts > 1 && (
         <div class="notice warn in-card">
           <Icon name="alert" />
-          <p>After a refresh the browser has let go of {count(ghosts, 'file', 'files')}.</p>
+          <p>After a refresh the browser has let go of {count(total.ghosts, 'file', 'files')}.</p>
           <button type="button" class="button small" onClick={props.onReselectAll}>
             Select them again
           </button>
@@ -91,6 +86,7 @@ export function Queue(props: QueueProps): JSX.Element {
       <p class="legend dim">
         <span class="swatch received" /> received by the server
         <span class="swatch stored" /> at the destination
+        <span class="swatch flight" /> chunk on the way
       </p>
     </section>
   )

@@ -163,7 +163,7 @@ export class Uploader {
   #restored(): void {
     const early = this.#early ?? []
     this.#early = null
-    this.#uppy.setState({ currentUploads: {}, recoveredState: null })
+    this.#uppy.setState({ currentUploads: {}, recoveredState: null, files: this.#revivedFiles() })
     const done = this.#uppy.getFiles().filter((file) => file.progress.uploadComplete)
     this.#uppy.removeFiles(done.map((file) => file.id))
     const back = this.#uppy.getFiles()
@@ -172,10 +172,23 @@ export class Uploader {
     void this.#reopenAll(back)
   }
 
+  /** All files, with chunk maps as they were: JSON has made plain objects of them. */
+  #revivedFiles(): Record<string, StoredFile> {
+    const files: Record<string, StoredFile> = this.#uppy.getState().files
+    return Object.fromEntries(
+      Object.entries(files).map(([id, file]) => {
+        if (!file.forebay?.chunks) return [id, file]
+        const states = Uint8Array.from(Object.values(file.forebay.chunks.states))
+        return [id, { ...file, forebay: { ...file.forebay, chunks: { ...file.forebay.chunks, states } } }]
+      }),
+    )
+  }
+
   async #reopenAll(back: StoredFile[]): Promise<void> {
-    const ghosts = back.filter((file) => file.isGhost)
-    for (const ghost of ghosts) await this.#reopen(ghost.id, false)
-    const still = this.#uppy.getFiles().filter((file) => file.isGhost).length
+    for (const file of back) {
+      if (phaseOf(this.#page(file)) === 'ghost') await this.#reopen(file.id, false)
+    }
+    const still = this.files.filter((file) => phaseOf(file) === 'ghost').length
     if (back.length > 0) this.#hooks.restored(back.length, still)
     for (const key of await keptHandles(this.#handlePrefix)) {
       if (!this.#uppy.getFile(key.slice(this.#handlePrefix.length))) await forgetHandle(key)
@@ -186,7 +199,8 @@ export class Uploader {
     const file = await reopen(this.#handlePrefix + id, { ask })
     const ghost = this.#uppy.getFile(id)
     if (file === null || !ghost?.isGhost || !isSame(ghost, { file })) return false
-    this.#revive(id, file)
+    this.#uppy.setFileState(id, { isGhost: false, data: file })
+    if (ask || !isPaused(ghost)) this.#start([id])
     return true
   }
 
@@ -228,8 +242,14 @@ export class Uploader {
     this.#start([id])
   }
 
+  /** Try again what failed and whose file is here. */
   retryAll(): void {
-    this.#uppy.retryAll().catch(ignore)
+    this.#start(
+      this.#uppy
+        .getFiles()
+        .filter((file) => file.error && !file.isGhost)
+        .map((file) => file.id),
+    )
   }
 
   /** Stop it; nothing of it is kept, here and at the server. A file that is uploaded stays there. */

@@ -102,5 +102,6 @@ describe('all files', () => {
       '1 file uploaded, 1 file failed',
     )
     expect(headline(totalOf([file({ state: 'paused' })]))).toBe('Paused: 1 file to go')
+    expect(headline(totalOf([file({}, { isGhost: true })]))).toBe('1 file waits to be selected again')
   })
 })

@@ -113,7 +113,7 @@ function sentenceOf(phase: Phase, file: PageFile, now: number): string {
     case 'storing':
       return `Received. ${bytesOf(known?.stored ?? 0, file.size)} at the destination`
     case 'completed':
-      return bytes(file.size)
+      return `${bytes(file.size)}, at the destination`
     case 'failed':
       return known?.error?.detail ?? file.error ?? 'It was cancelled.'
   }
@@ -134,6 +134,8 @@ export interface Total {
   failed: number
   completed: number
   paused: number
+  /** To be selected again. */
+  ghosts: number
   sending: number
   size: number
   received: number
@@ -149,6 +151,7 @@ export function totalOf(files: readonly PageFile[]): Total {
     failed: 0,
     completed: 0,
     paused: 0,
+    ghosts: 0,
     sending: 0,
     size: 0,
     received: 0,
@@ -164,6 +167,7 @@ export function totalOf(files: readonly PageFile[]): Total {
     if (isSending(phase)) total.sending += 1
     if (phase === 'failed') total.failed += 1
     if (phase === 'paused') total.paused += 1
+    if (phase === 'ghost') total.ghosts += 1
     if (done) total.completed += 1
     if (phase === 'failed') continue
     total.size += file.size
@@ -181,6 +185,9 @@ export function headline(total: Total): string {
     if (total.failed === 0) return `${count(total.completed, 'file', 'files')} uploaded`
     const uploaded = total.completed === 0 ? '' : `${count(total.completed, 'file', 'files')} uploaded, `
     return `${uploaded}${count(total.failed, 'file', 'files')} failed`
+  }
+  if (total.ghosts === total.unfinished) {
+    return `${count(total.ghosts, 'file waits', 'files wait')} to be selected again`
   }
   if (total.sending === 0 && total.paused > 0)
     return `Paused: ${count(total.unfinished, 'file', 'files')} to go`
