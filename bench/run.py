@@ -1,6 +1,6 @@
 """`make bench`: every measurement, or those named. See README.md beside this.
 
-python bench/run.py [receive] [small] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd]
+python bench/run.py [receive] [small] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd] [browser]
                     [--full] [--directory DIR] [--readme]
 """
 
@@ -19,7 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.chunks import chunks  # noqa: E402 - found by the line above
+from bench.browser import browser  # noqa: E402 - found by the line above
+from bench.chunks import chunks  # noqa: E402
 from bench.crowd import crowd  # noqa: E402
 from bench.digest import digest  # noqa: E402
 from bench.drive import drive, latency  # noqa: E402
@@ -39,6 +40,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "latency": latency,
     "chunks": chunks,
     "crowd": crowd,
+    "browser": browser,
 }
 _FREE_BYTES = 40 << 30
 _README = Path(__file__).with_name("README.md")

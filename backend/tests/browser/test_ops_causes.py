@@ -83,7 +83,7 @@ def test_too_few_buffers(open_page: OpenPage, start_product: Start, clients: Exi
         begin(product, clients, "thirsty.bin", 4 * MIB, b"x" * MIB)
         assert_named(
             open_page(f"{product.url}/ops").page,
-            headline="Chunks wait for a free buffer",
+            headline="Uploads wait for a free buffer",
             advice="7 of 8 slabs of the buffer pool are in use.",
             name="thirsty.bin",
             waits_for="a free buffer",

@@ -1,0 +1,112 @@
+"""From the file to "verified at the destination" on disk: 1 GiB by the upload page in Chromium, and by the command line client."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+from pathlib import Path
+
+import psutil
+from bench.forebay import MIB, Forebay
+from bench.page_cache import touch
+from bench.report import Figure
+from bench.scene import Sending, made_file
+
+from app.testing.surfer import Surfer, chromium
+
+__all__ = ["browser"]
+
+SIZE = 1024 * MIB
+_LONGEST_MS = 300_000.0
+_WATCH = """() => {
+  window.longest = 0
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration)
+  }).observe({ type: 'longtask' })
+  document.querySelector('#pick-files').addEventListener('change', () => { window.began = performance.now() })
+}"""
+_TAKEN = """() => {
+  if (document.querySelector('li.row')?.dataset.phase !== 'completed') return null
+  return (performance.now() - window.began) / 1000
+}"""
+
+
+def browser(directory: Path, *, rounds: int = 5) -> list[Figure]:
+    """Both in turn, so that what else the machine does falls on both; the median of the rounds' ratios."""
+    path = Path("/dev/shm") / f"forebay-bench-{os.getpid()}.bin"
+    digest = made_file(path, SIZE)
+    page_s, client_s, longest_ms, tab_mb = [], [], 0.0, 0.0
+    try:
+        with Forebay(directory / "forebay") as server:
+            for number in range(rounds + 1):
+                touch(directory, mib=SIZE // MIB)
+                taken, task_ms, tab = _by_page(server, path)
+                _check(server, path, digest)
+                touch(directory, mib=SIZE // MIB)
+                sent = Sending(path, url=server.url, state=directory / "client").wait()
+                _check(server, path, digest)
+                if number:  # the first round warms both up
+                    page_s.append(taken)
+                    client_s.append(sent.seconds)
+                    longest_ms, tab_mb = max(longest_ms, task_ms), max(tab_mb, tab)
+    finally:
+        path.unlink()
+    ratio = statistics.median(page / client for page, client in zip(page_s, client_s, strict=True))
+    return [
+        Figure(
+            "1 GiB to disk, the page in Chromium / `forebay upload`",
+            "≤ 1.5",
+            f"{ratio:.2f}",
+            f"{statistics.median(page_s):.1f} : {statistics.median(client_s):.1f} s, until it is verified at the destination",
+        ),
+        Figure("longest task of the tab meanwhile", "≤ 100 ms", f"{longest_ms:.0f} ms", "none under 50 ms is told"),
+        Figure(
+            "peak RSS of the tab",
+            "≤ 300 MB",
+            f"{tab_mb:.0f} MB",
+            "the renderer's process, what it maps of Chromium's program included",
+        ),
+    ]
+
+
+def _by_page(server: Forebay, path: Path) -> tuple[float, float, float]:
+    """Seconds, longest task (ms), and the tab's peak memory (MB) of one upload in a browser of its own."""
+    with chromium() as program:
+        context = program.new_context()
+        context.add_init_script("delete window.showOpenFilePicker")
+        surfer = Surfer(context, context.new_page())
+        surfer.page.goto(server.url)
+        surfer.page.wait_for_selector("#pick-files", state="attached")
+        surfer.page.evaluate(_WATCH)
+        surfer.choose(path)
+        taken = surfer.page.wait_for_function(_TAKEN, timeout=_LONGEST_MS, polling=50).json_value()
+        longest = surfer.page.evaluate("window.longest")
+        return float(taken), float(longest), _tab_peak_mb()
+
+
+def _tab_peak_mb() -> float:
+    """Most resident memory of the largest renderer among our children, since its start."""
+    peaks = [0.0]
+    for process in psutil.Process().children(recursive=True):
+        if "--type=renderer" in process.cmdline():
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peaks += [int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM")]
+    return max(peaks)
+
+
+def _check(server: Forebay, path: Path, digest: str) -> None:
+    """The file has landed whole; and is removed.
+
+    Raises:
+        RuntimeError: it has not.
+    """
+    newest = server.call("GET", "/api/v1/uploads?limit=1")["uploads"][0]
+    if newest["state"] != "completed" or newest["size"] != SIZE:
+        raise RuntimeError(f"not stored: {newest['state']}")
+    landed = server.files / newest["result"]["name"]
+    with landed.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise RuntimeError(f"{path.name} was stored with other bytes")
+    landed.unlink()
+    os.sync()
