@@ -8,6 +8,7 @@ import { onThemeChange } from '../shared/theme.ts'
 import { CancelDialog } from './cancel-dialog.ts'
 import { Charts } from './charts.ts'
 import { DestinationCards } from './destinations.ts'
+import { el } from './dom.ts'
 import { Incidents } from './incidents.ts'
 import type { Messages } from './messages.ts'
 import { Model } from './model.ts'
@@ -45,9 +46,8 @@ export class Board {
       this.#tiles.element,
       this.#slowness.element,
       this.#charts.element,
-      this.#destinations.element,
+      el('div', { class: 'side-by-side' }, this.#destinations.element, this.#incidents.element),
       this.#uploads.element,
-      this.#incidents.element,
       this.#dialog.element,
     )
     this.#charts.build()

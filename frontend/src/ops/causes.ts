@@ -36,8 +36,8 @@ export const WORDS: Record<Cause, Words> = {
   slab: {
     label: 'Buffers',
     waitsFor: 'a free buffer',
-    headline: 'Chunks wait for a free buffer',
-    meaning: 'Every slab of the buffer pool is in use.',
+    headline: 'Uploads wait for a free buffer',
+    meaning: 'The buffer pool is in use, or a destination has used up its share of it.',
     advice:
       'Raise PARALLEL_UPLOAD_BUFFER_POOL_MB, with PARALLEL_UPLOAD_WORKER_THREADS where there are cores. ' +
       'Look at the disk first: a slow one keeps buffers busy.',

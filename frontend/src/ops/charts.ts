@@ -188,7 +188,7 @@ class Panel {
       {
         width: this.#canvas.clientWidth || 320,
         height: HEIGHT,
-        padding: [8, 8, 0, 0],
+        padding: [8, 24, 0, 0],
         legend: { show: false },
         cursor: {
           sync: { key: 'ops', setSeries: false },

@@ -58,7 +58,7 @@ export class Incidents {
     tabindex: '0',
     'aria-label': 'What happened lately, newest first',
   })
-  readonly #none = el('p', { class: 'dim' }, 'Nothing since the server started.')
+  readonly #none = el('p', { class: 'panel dim incidents-none' }, 'Nothing since the server started.')
   readonly #entries = new Map<number, Entry>()
   readonly #onUpload: (id: string) => void
 
@@ -66,7 +66,7 @@ export class Incidents {
     this.#onUpload = onUpload
     this.element = el(
       'section',
-      { class: 'panel', 'aria-labelledby': 'incidents-title' },
+      { 'aria-labelledby': 'incidents-title' },
       el('h2', { id: 'incidents-title' }, 'What happened lately'),
       this.#none,
       this.#list,

@@ -1,33 +1,36 @@
 /**
- * An hour of samples in bounded memory: five minutes as they came, the hour in steps of some seconds.
+ * An hour of samples in bounded memory, in steps of some seconds.
  *
  * Laws:
  * - Time only goes forward; a sample that is not newer than the last is dropped.
  * - The server's history is right for the time it covers; what is older is kept from an earlier connection, so that a
  *   restart of the server does not wipe the page's hour.
  * - Of what is a rate, a step keeps the mean, of everything else the highest, as the server's steps do.
+ * - The newest point is over the last step's time, whenever it is looked at: what comes in bursts is not shown as peaks.
  */
 
 import { CAUSES } from './causes.ts'
 import type { Causes, History, Sample } from './messages.ts'
 
 const HOUR_S = 3600
-const FINE_S = 300
+const RECENT_S = 10
+/** Rates are read by people: over less time their figures could not be. */
+const RATE_S = 2.5
 
 export class Series {
   #step = 5
-  /** Whole steps, oldest first. */
-  #coarse: Sample[] = []
+  /** Whole ones, oldest first. */
+  #steps: Sample[] = []
   /** What came within the present step. */
   #open: Sample[] = []
-  /** What came in the last five minutes. */
-  #fine: Sample[] = []
+  /** What came in the last seconds. */
+  #recent: Sample[] = []
 
   get latest(): Sample | undefined {
-    return this.#fine.at(-1) ?? this.#coarse.at(-1)
+    return this.#recent.at(-1) ?? this.#steps.at(-1)
   }
 
-  /** Seconds between two points of the hour. */
+  /** Seconds between two points. */
   get step(): number {
     return this.#step
   }
@@ -36,12 +39,11 @@ export class Series {
   merge(history: History): void {
     if (history.step_seconds > 0) this.#step = history.step_seconds
     this.#close()
-    const first = history.samples[0]
-    if (first !== undefined) {
-      const older = this.#coarse.filter((sample) => sample.at < first.at)
-      this.#coarse = [...older, ...history.samples]
-      const missed = this.#fine.at(-1)?.at ?? Infinity
-      this.#fine.push(...history.samples.filter((sample) => sample.at > missed))
+    const [first, last] = [history.samples[0], history.samples.at(-1)]
+    if (first !== undefined && last !== undefined) {
+      const older = this.#steps.filter((sample) => sample.at < first.at)
+      this.#steps = [...older, ...history.samples]
+      if (last.at > (this.#recent.at(-1)?.at ?? 0)) this.#recent = []
     }
     this.#trim()
   }
@@ -50,46 +52,49 @@ export class Series {
     const latest = this.latest
     if (latest !== undefined && sample.at <= latest.at) return
     const first = this.#open[0]
-    if (first !== undefined && Math.floor(first.at / this.#step) !== Math.floor(sample.at / this.#step))
-      this.#close()
+    if (first !== undefined && this.#numberOf(first) !== this.#numberOf(sample)) this.#close()
     this.#open.push(sample)
-    this.#fine.push(sample)
+    this.#recent.push(sample)
     this.#trim()
   }
 
-  /** What came one by one in the last so many seconds, five minutes at most. */
+  /** What came one by one in the last so many seconds, ten at most. */
   recent(seconds: number): Sample[] {
     const latest = this.latest
-    if (latest === undefined) return []
-    return this.#fine.filter((sample) => sample.at > latest.at - seconds)
+    return latest === undefined ? [] : this.#recent.filter((sample) => sample.at > latest.at - seconds)
   }
 
-  /** What a chart of the last `seconds` shows: every sample within five minutes, else one for each step. */
+  /** How it is now: the latest, with rates over a time in which they can be read. */
+  now(): Sample | undefined {
+    const { latest } = this
+    const recent = this.recent(RATE_S)
+    if (latest === undefined || recent.length === 0) return latest
+    const { bytes_in, bytes_out, chunks, loop_delay_ms } = fold(recent)
+    return { ...latest, bytes_in, bytes_out, chunks, loop_delay_ms }
+  }
+
+  /** What a chart of the last `seconds` shows. */
   window(seconds: number): Sample[] {
     const latest = this.latest
     if (latest === undefined) return []
-    const after = (sample: Sample): boolean => sample.at > latest.at - seconds
-    if (seconds > FINE_S) {
-      const open = this.#open.length > 0 ? [fold(this.#open)] : []
-      return [...this.#coarse.filter(after), ...open]
-    }
-    const start = this.#fine[0]
-    const before = this.#coarse.filter(
-      (sample) => after(sample) && (start === undefined || sample.at < start.at),
-    )
-    return [...before, ...this.#fine.filter(after)]
+    const steps = this.#steps.filter((sample) => sample.at > latest.at - seconds)
+    return this.#open.length > 0 ? [...steps, fold(this.recent(this.#step))] : steps
+  }
+
+  #numberOf(sample: Sample): number {
+    return Math.floor(sample.at / this.#step)
   }
 
   #close(): void {
-    if (this.#open.length > 0) this.#coarse.push(fold(this.#open))
+    if (this.#open.length > 0) this.#steps.push(fold(this.#open))
     this.#open = []
   }
 
   #trim(): void {
     const latest = this.latest
     if (latest === undefined) return
-    dropBefore(this.#coarse, latest.at - HOUR_S)
-    dropBefore(this.#fine, latest.at - FINE_S)
+    dropBefore(this.#steps, latest.at - HOUR_S)
+    dropBefore(this.#recent, latest.at - RECENT_S)
   }
 }
 

@@ -3,7 +3,7 @@
 import { CAUSES, meanCauses, total, WORDS } from './causes.ts'
 import { el, mark, say } from './dom.ts'
 import { number } from './format.ts'
-import type { Cause, Causes, Limits } from './messages.ts'
+import type { Cause, Causes, Limits, Sample } from './messages.ts'
 import type { Model } from './model.ts'
 import { causeLabel, ShareBar } from './share-bar.ts'
 
@@ -71,9 +71,7 @@ export function explain(
   let meaning = words.meaning
   if (cause === 'queue' && latest !== undefined && limits !== null)
     meaning = queueNow(latest, limits, meaning)
-  if (cause === 'slab' && latest !== undefined && limits !== null) {
-    meaning = `${number(latest.slabs_leased)} of ${number(limits.slabs_total)} slabs of the buffer pool are in use.`
-  }
+  if (cause === 'slab' && latest !== undefined && limits !== null) meaning = buffersNow(latest, limits)
   let advice = words.advice
   if (cause === 'backoff') {
     const named = Object.entries(destinations).find(([, each]) => each.breaker === 'open' || each.parked > 0)
@@ -85,11 +83,7 @@ export function explain(
   return { headline: words.headline, meaning, advice }
 }
 
-function queueNow(
-  latest: { active_uploads: number; active_users: number; queued: number },
-  limits: Limits,
-  otherwise: string,
-): string {
+function queueNow(latest: Sample, limits: Limits, otherwise: string): string {
   const wait = `${number(latest.queued)} in the queue`
   if (latest.active_uploads >= limits.max_uploads)
     return `${all(limits.max_uploads, 'slot', 'for uploads')}; ${wait}.`
@@ -100,3 +94,10 @@ function queueNow(
 
 const all = (limit: number, what: string, whose: string): string =>
   limit === 1 ? `The only ${what} ${whose} is taken` : `All ${number(limit)} ${what}s ${whose} are taken`
+
+/** One is reserved for those for whom others wait; a destination has a share of the others for what is sent to it. */
+function buffersNow(latest: Sample, limits: Limits): string {
+  const used = `${number(latest.slabs_leased)} of ${number(limits.slabs_total)} slabs of the buffer pool are in use`
+  if (latest.slabs_leased >= limits.slabs_total - 1) return `${used}.`
+  return `${used}: a destination has used up its share for what is sent to it.`
+}

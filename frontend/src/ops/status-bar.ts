@@ -30,9 +30,9 @@ export class StatusBar {
       el(
         'dl',
         { class: 'facts' },
+        fact('Up for', this.#facts.uptime), // the one that grows has room to the left
         fact('Server', this.#facts.server),
         fact('Version', this.#facts.version),
-        fact('Up for', this.#facts.uptime),
         fact('Mode', this.#facts.mode),
       ),
       this.#stale,

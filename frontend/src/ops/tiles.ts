@@ -168,7 +168,7 @@ export class Tiles {
   })
 
   render(series: Series, limits: Limits | null): void {
-    const sample = series.latest
+    const sample = series.now()
     if (sample === undefined) return
     const samples = series.window(WINDOW_S)
     for (const { tile, item, value, note, line } of this.#views) {
