@@ -1,6 +1,6 @@
 """`make bench`: every measurement, or those named. See README.md beside this.
 
-python bench/run.py [receive] [small] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd] [browser]
+python bench/run.py [receive] [small] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd] [browser] [ops]
                     [--full] [--directory DIR] [--readme]
 """
 
@@ -25,6 +25,7 @@ from bench.crowd import crowd  # noqa: E402
 from bench.digest import digest  # noqa: E402
 from bench.drive import drive, latency  # noqa: E402
 from bench.memory import memory  # noqa: E402
+from bench.ops import ops  # noqa: E402
 from bench.profiles import profiles  # noqa: E402
 from bench.receive import receive  # noqa: E402
 from bench.report import Figure, machine, table  # noqa: E402
@@ -41,6 +42,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "chunks": chunks,
     "crowd": crowd,
     "browser": browser,
+    "ops": ops,
 }
 _FREE_BYTES = 40 << 30
 _README = Path(__file__).with_name("README.md")

@@ -31,7 +31,6 @@ from app.api.ops_stream import (
     Waits,
 )
 from app.core.upload import UploadState
-from app.core.waiting import Cause
 from app.destinations.port import Destination
 from app.services.events import EventHub, Subscription
 from app.services.incidents import Incidents
@@ -283,7 +282,7 @@ class OpsFeed:
 
 
 def _waits(spent: Spent, digits: int) -> Waits:
-    return Waits(**{cause.value: round(spent[cause], digits) for cause in Cause})
+    return Waits(**{cause: round(seconds, digits) for cause, seconds in spent.items()})
 
 
 def _sample(sample: Sample) -> OpsSample:

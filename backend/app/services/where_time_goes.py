@@ -167,13 +167,16 @@ class WaitingTime:
         """Count what a thread waits for the disk, until `unwatch`."""
         if not self.active:
             self._on_active(self)
-            self._sync(self._clock())
+        if (now := self._clock()) >= self._due:
+            self._sync(now)
         self._threads[thread] = 0.0
 
     def unwatch(self, thread: ThreadTime) -> None:
         """It is over."""
-        self._sync(self._clock())
-        del self._threads[thread]
+        now = self._clock()
+        self._total[_DISK] += max(0.0, thread.seconds(now) - self._threads.pop(thread))
+        if now >= self._due:
+            self._sync(now)
 
     def total(self) -> list[float]:
         """Seconds since it was made, in the order of `Cause`."""
