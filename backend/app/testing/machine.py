@@ -241,7 +241,8 @@ class Machine:
     def plant_packages(self, folder: str) -> None:
         """Make `folder`/.venv as `scripts/setup run` would, out of the packages of the interpreter that runs this.
 
-        The code is `folder`'s own; only what it depends on comes from here, so that no network is needed.
+        The code is `folder`'s own; only what it depends on, and the built page, come from here, so that no network is
+        needed.
         """
         venv = f"{folder}/.venv"
         packages = f"{venv}/packages"
@@ -257,6 +258,9 @@ class Machine:
             script.chmod(0o755)
         locked = "cat requirements/run.lock backend/pyproject.toml client/pyproject.toml | cksum"
         self.must(f'(cd {folder} && printf %s "$({locked})" >.venv/installed)')
+        page = Path(__file__).parents[1] / "web" / "static"
+        if page.is_dir():
+            self.must(f"cp -r {page} {folder}/backend/app/web/ && (cd {folder} && scripts/page built)")
 
     def _open_to_all(self, folder: Path) -> None:
         """Let everybody reach a folder that is somewhere below one that is root's own; of that, it is all that is left."""
