@@ -14,7 +14,7 @@ function precompress(): Plugin {
   return {
     name: 'forebay-precompress',
     apply: 'build',
-    async closeBundle() {
+    async writeBundle() {
       for (const entry of await readdir(OUT, { recursive: true, withFileTypes: true })) {
         if (!entry.isFile() || !/\.(html|js|css|svg|json|webmanifest)$/.test(entry.name)) continue
         const path = join(entry.parentPath, entry.name)
