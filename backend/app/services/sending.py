@@ -139,6 +139,14 @@ class Sender:
 
     async def _append(self, live: LiveUpload, session: TransferSession, plan: SendPlan, until: int, turn: Turn) -> None:
         taken, was_there = session.committed, live.readable_prefix
+        position = taken
+
+        def sent(count: int) -> None:
+            nonlocal position
+            position += count
+            live.sent = position
+            self._throughput.sent(count)
+
         pieces = self._reader.pieces(
             live,
             send_from=taken,
@@ -147,9 +155,9 @@ class Sender:
             give_way=turn.give_way,
         )
         try:
-            async with aclosing(pieces), aclosing(self._counted(live, pieces, taken)) as counted:
+            async with aclosing(pieces), aclosing(_given(live, pieces, sent)) as given:
                 with live.waits.of(live.storing):
-                    await session.append(counted, until - taken)
+                    await session.append(given, until - taken)
                 if session.committed == until:
                     async for _ in pieces:  # an extent may end behind what is sent: its digest must not be lost
                         pass
@@ -188,19 +196,9 @@ class Sender:
             await self._repository.save_upload(row, durable=durable)
             live.row = row
 
-    async def _counted(
-        self, live: LiveUpload, pieces: AsyncIterator[memoryview], position: int
-    ) -> AsyncGenerator[memoryview]:
-        """The pieces; whoever asks for the next one has sent the one before."""
-        async for piece in _in_between(live, pieces):
-            yield piece
-            position += len(piece)
-            live.sent = position
-            self._throughput.sent(len(piece))
-
     def source(self, live: LiveUpload) -> LiveSource:
         """The bytes, for `finish`."""
-        return LiveSource(self._reader, live)
+        return LiveSource(self._reader, live, self._throughput.sent)
 
     async def forget(self, live: LiveUpload) -> None:
         """The session is worth nothing any more: the next one begins anew."""
@@ -211,22 +209,29 @@ class Sender:
         await self._save_state(live, None)
 
 
-async def _in_between(live: LiveUpload, pieces: AsyncIterator[memoryview]) -> AsyncGenerator[memoryview]:
-    """The pieces, for a destination that is waited for: while it waits for one of them it is not."""
+async def _given(
+    live: LiveUpload, pieces: AsyncIterator[memoryview], on_sent: Callable[[int], None]
+) -> AsyncGenerator[memoryview]:
+    """The pieces, for a destination that is waited for: while it waits for one of them it is not.
+
+    Whoever asks for the next one has sent the one before; of that `on_sent` is told.
+    """
     while True:
         with live.waits.instead(live.storing):
             piece = await anext(pieces, None)
         if piece is None:
             return
         yield piece
+        on_sent(len(piece))
 
 
 class LiveSource:
     """`Source` over staging; what it reads is compared with what was acknowledged."""
 
-    def __init__(self, reader: PrefixReader, live: LiveUpload) -> None:
-        """Of one upload."""
+    def __init__(self, reader: PrefixReader, live: LiveUpload, on_sent: Callable[[int], None]) -> None:
+        """Of one upload; `on_sent` is told how many bytes were asked for."""
         self._reader = reader
+        self._on_sent = on_sent
         self._live = live
 
     @asynccontextmanager
@@ -241,7 +246,7 @@ class LiveSource:
                 if not await self._reader.verify(live, extent):
                     raise BytesLost(extent)
         pieces = self._reader.pieces(live, send_from=start, send_until=size, stall_s=0)
-        async with aclosing(pieces), aclosing(_in_between(live, pieces)) as given:
+        async with aclosing(pieces), aclosing(_given(live, pieces, self._on_sent)) as given:
             yield given
 
     def _had(self) -> Unavailable:
