@@ -142,6 +142,7 @@ class Panel {
   #shown: (number | null)[][] = []
   #times: number[] = []
   #range = 300
+  #taken: { series: Series; range: number; limits: Limits | null } | null = null
 
   constructor(chart: Chart) {
     this.#chart = chart
@@ -235,7 +236,14 @@ class Panel {
     )
   }
 
-  render(series: Series, range: number, limits: Limits | null): void {
+  /** What is to be shown with the next `draw`. */
+  take(series: Series, range: number, limits: Limits | null): void {
+    this.#taken = { series, range, limits }
+  }
+
+  draw(): void {
+    if (this.#taken === null) return
+    const { series, range, limits } = this.#taken
     const [times, ...values] = columns(
       series.window(range),
       this.#chart.lines.map((line) => (sample: Sample) => line.reading(sample, limits)),
@@ -344,14 +352,13 @@ export const RANGES = [
 export class Charts {
   readonly element: HTMLElement
   readonly #panels = CHARTS.map((chart) => new Panel(chart))
-  readonly #inView: InView
+  readonly #inView = new InView((element) => this.#panels.find((panel) => panel.element === element)?.draw())
   /** Of those out of view, whose turn it is: their numbers are for screen readers. */
   #turn = 0
   #range: number = 300
 
-  /** `onChange` is called when another range was chosen, or a chart has come into view. */
-  constructor(onChange: () => void) {
-    this.#inView = new InView(onChange)
+  /** `onRange` is called when another range was chosen. */
+  constructor(onRange: () => void) {
     for (const panel of this.#panels) this.#inView.watch(panel.element)
     const choice = el(
       'fieldset',
@@ -363,7 +370,7 @@ export class Charts {
       input.checked = value === this.#range
       input.addEventListener('change', () => {
         this.#range = value
-        onChange()
+        onRange()
       })
       choice.append(el('label', {}, input, el('span', {}, label)))
     }
@@ -389,7 +396,8 @@ export class Charts {
   render(series: Series, limits: Limits | null): void {
     this.#turn = (this.#turn + 1) % this.#panels.length
     for (const [index, panel] of this.#panels.entries()) {
-      if (index === this.#turn || this.#inView.has(panel.element)) panel.render(series, this.#range, limits)
+      panel.take(series, this.#range, limits)
+      if (index === this.#turn || this.#inView.has(panel.element)) panel.draw()
     }
   }
 }

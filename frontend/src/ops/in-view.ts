@@ -1,4 +1,6 @@
-/** Which elements can be seen: what can't be need not be written twice a second. */
+/** Which elements can be seen, or nearly: what can't be need not be written twice a second. */
+
+const NEARLY = '200px 0px'
 
 export class InView {
   readonly #seen = new Set<Element>()
@@ -6,15 +8,18 @@ export class InView {
 
   /** `onEnter` is called with each element that comes into view. */
   constructor(onEnter: (element: Element) => void) {
-    this.#observer = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) {
-        if (!isIntersecting) this.#seen.delete(target)
-        else if (!this.#seen.has(target)) {
-          this.#seen.add(target)
-          onEnter(target)
+    this.#observer = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          if (!isIntersecting) this.#seen.delete(target)
+          else if (!this.#seen.has(target)) {
+            this.#seen.add(target)
+            onEnter(target)
+          }
         }
-      }
-    })
+      },
+      { rootMargin: NEARLY },
+    )
   }
 
   watch(element: Element): void {

@@ -54,7 +54,7 @@ class Entry {
 export class Incidents {
   readonly element: HTMLElement
   readonly #list = el('ol', {
-    class: 'incidents',
+    class: 'panel incidents',
     tabindex: '0',
     'aria-label': 'What happened lately, newest first',
   })
