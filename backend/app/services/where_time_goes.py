@@ -193,7 +193,9 @@ class WaitingTime:
         self._move_window(sums, int(now / _BUCKET_S))
         oldest = (self._newest + 1) % _BUCKETS * _COUNT
         left = now % _BUCKET_S / _BUCKET_S  # of the oldest bucket, what the window has left behind
-        return {cause: sum(sums[index::_COUNT]) - left * sums[oldest + index] for cause, index in _INDEX.items()}
+        return {
+            cause: max(0.0, sum(sums[index::_COUNT]) - left * sums[oldest + index]) for cause, index in _INDEX.items()
+        }
 
     @property
     def window_s(self) -> float:
