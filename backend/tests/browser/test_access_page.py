@@ -36,7 +36,7 @@ def test_a_wrong_token_is_refused_and_a_right_one_let_in(
     expect(field).to_be_focused()
     field.fill("fb_wrong")
     field.press("Enter")
-    expect(surfer.page.get_by_role("alert")).to_contain_text("A valid token is needed")
+    expect(surfer.page.get_by_role("alert")).to_contain_text("The token is not known")
     token = make_token(guarded, "anna")
     field.fill(token)
     field.press("Enter")

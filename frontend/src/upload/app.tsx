@@ -282,9 +282,9 @@ export class App extends Component<{ session: Session }, State> {
             hidden={this.#uploader?.uploadIds ?? new Set()}
             onCancel={this.#cancelElsewhere}
           />
+          {this.#toast()}
         </main>
         <PickInput id="pick-again" input={this.#again} onPicked={this.#reselected} />
-        {this.#toast()}
         {question !== null && (
           <Confirm question={question} onClose={() => this.setState({ question: null })} />
         )}

@@ -114,6 +114,7 @@ function buttons(file: PageFile, phase: Phase, actions: RowActions): JSX.Element
       </>
     )
   }
+  const first = FIRST[phase]
   return (
     <>
       {phase === 'ghost' && (
@@ -126,22 +127,31 @@ function buttons(file: PageFile, phase: Phase, actions: RowActions): JSX.Element
           Select again
         </button>
       )}
-      {phase === 'failed' && <RowButton icon="retry" label="Try again" of={file} onClick={actions.retry} />}
-      {phase === 'paused' && <RowButton icon="play" label="Go on" of={file} onClick={actions.resume} />}
-      {CAN_PAUSE.has(phase) && <RowButton icon="pause" label="Pause" of={file} onClick={actions.pause} />}
+      {first && <RowButton icon={first.icon} label={first.label} of={file} onClick={actions[first.does]} />}
       <RowButton icon="close" label="Cancel" of={file} onClick={actions.cancel} />
     </>
   )
 }
 
-const CAN_PAUSE: ReadonlySet<Phase> = new Set([
-  'here',
-  'creating',
-  'queued',
-  'uploading',
-  'waiting',
-  'offline',
-])
+interface First {
+  icon: IconName
+  label: string
+  does: keyof RowActions
+}
+
+const PAUSE: First = { icon: 'pause', label: 'Pause', does: 'pause' }
+
+/** The first button; always the same element, so that whoever has pressed it keeps the focus. */
+const FIRST: Partial<Record<Phase, First>> = {
+  here: PAUSE,
+  creating: PAUSE,
+  queued: PAUSE,
+  uploading: PAUSE,
+  waiting: PAUSE,
+  offline: PAUSE,
+  paused: { icon: 'play', label: 'Go on', does: 'resume' },
+  failed: { icon: 'retry', label: 'Try again', does: 'retry' },
+}
 
 interface RowButtonProps {
   icon: IconName

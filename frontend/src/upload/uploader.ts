@@ -11,6 +11,7 @@ import { type ForebayFileState, ForebayUpload } from '@forebay/uppy'
 import Uppy, { type Body, type Meta, type MinimalRequiredUppyFile, type UppyFile } from '@uppy/core'
 import GoldenRetriever from '@uppy/golden-retriever'
 import { API } from '../shared/api.ts'
+import { Finished } from './finished.ts'
 import { forgetHandle, keepHandle, keptHandles, reopen } from './handles.ts'
 import type { Picked } from './picked.ts'
 import { isUnfinished, type PageFile, phaseOf } from './view.ts'
@@ -41,6 +42,7 @@ export class Uploader {
   readonly #uppy: Uppy<PageMeta, Body>
   readonly #hooks: UploaderHooks
   readonly #handlePrefix: string
+  readonly #finished: Finished
   readonly #begun = new Set<string>() // in this life of the page: what came back has not
   #early: Picked[] | null = [] // added before golden-retriever has put its files in place of all
 
@@ -48,6 +50,7 @@ export class Uploader {
   constructor(name: string, events: UploadEvents, hooks: UploaderHooks) {
     this.#hooks = hooks
     this.#handlePrefix = `${name}/`
+    this.#finished = new Finished(name)
     const silent = (): void => undefined // what goes wrong is on the page, in words
     this.#uppy = new Uppy<PageMeta, Body>({
       id: name,
@@ -64,6 +67,7 @@ export class Uploader {
     this.#uppy.on('state-update', () => hooks.changed())
     this.#uppy.on('upload-success', (file) => {
       if (file === undefined) return
+      this.#finished.add(file.id)
       void forgetHandle(this.#handlePrefix + file.id)
       hooks.completed(this.#page(this.#uppy.getFile(file.id)))
     })
@@ -164,7 +168,9 @@ export class Uploader {
     const early = this.#early ?? []
     this.#early = null
     this.#uppy.setState({ currentUploads: {}, recoveredState: null, files: this.#revivedFiles() })
-    const done = this.#uppy.getFiles().filter((file) => file.progress.uploadComplete)
+    const finished = this.#finished.ids
+    this.#finished.clear()
+    const done = this.#uppy.getFiles().filter((file) => file.progress.uploadComplete || finished.has(file.id))
     this.#uppy.removeFiles(done.map((file) => file.id))
     const back = this.#uppy.getFiles()
     this.#start(back.filter(goesOn).map((file) => file.id))

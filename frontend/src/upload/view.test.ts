@@ -59,6 +59,14 @@ describe('a row', () => {
     expect(rowOf(waits, NOW + 10_000).sentence).toBe('Upload limit reached Trying again…')
   })
 
+  it('says what the destination is waiting for, once the server has everything', () => {
+    const waiting = { reason: 'The destination is full.', code: 'destination-full', until: null, attempt: 0 }
+    expect(rowOf(file({ state: 'storing', received: 1000, waiting }), NOW)).toMatchObject({
+      phase: 'waiting',
+      sentence: 'The destination is full.',
+    })
+  })
+
   it('says the place in the queue', () => {
     expect(rowOf(file({ state: 'queued', queuePosition: 3 }), NOW).sentence).toBe(
       'The server is full. Number 3 in its queue.',

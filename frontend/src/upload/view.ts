@@ -51,6 +51,7 @@ export function phaseOf(file: PageFile): Phase {
   if (file.isGhost && state !== 'storing') return 'ghost'
   if (state === undefined || state === 'idle') return file.isPaused ? 'paused' : 'here'
   if (state === 'cancelled') return 'failed'
+  if (state === 'storing' && file.forebay?.waiting) return 'waiting' // the destination is in trouble
   return state
 }
 
