@@ -95,6 +95,19 @@ def test_charts_say_in_numbers_what_they_show(open_page: OpenPage, busy: ServerP
     expect(cells).to_have_text([re.compile(r"\d")] * 3, timeout=PATIENCE_MS)
 
 
+def test_one_crosshair_reads_all_charts(open_page: OpenPage, busy: ServerProcess) -> None:
+    """Where the pointer is in one, each says its values of that time."""
+    page = open_board(open_page, busy, **DESK).page
+    newest = page.get_by_role("columnheader", name="now", exact=True)
+    expect(newest).to_have_count(9)
+    box = page.locator(".u-over").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + 20)
+    expect(newest).to_have_count(0)
+    page.mouse.move(0, 0)
+    expect(newest).to_have_count(9)
+
+
 def test_the_board_is_for_the_keyboard_too(open_page: OpenPage, busy: ServerProcess) -> None:
     """From the filter on with Tab: the state, the table's heads, and an upload's button, which stays where it is."""
     page = open_board(open_page, busy, **DESK).page

@@ -31,7 +31,6 @@ interface Chart {
   stacked?: boolean
   /** The least that the top of the axis stands for. */
   atLeast: number
-  wide?: boolean
 }
 
 const CHARTS: readonly Chart[] = [

@@ -189,9 +189,12 @@ export class UploadTable {
     return el('thead', { role: 'rowgroup' }, row)
   }
 
+  /** Once in the direction that is of more interest, then in the other, then by age again. */
   #sortBy(key: SortKey): void {
-    const again = key === this.#view.sort
-    this.#change({ sort: key, descending: again ? !this.#view.descending : startsDescending(key) })
+    const first = startsDescending(key)
+    if (key !== this.#view.sort) this.#change({ sort: key, descending: first })
+    else if (this.#view.descending === first) this.#change({ descending: !first })
+    else this.#change({ sort: BEGIN.sort, descending: BEGIN.descending })
   }
 
   /** Where the table is cards there are no heads to click on. */
