@@ -7,7 +7,13 @@ import { onThemeChange } from '../shared/theme.ts'
 
 const GAP_FROM_PX = 4 // chunks narrower than this touch each other
 
-export function ChunkMap({ chunks }: { chunks: Chunks | null }): JSX.Element {
+export interface ChunkMapProps {
+  chunks: Chunks | null
+  /** Whether chunks are on the way at all; what was when it stopped is not any more. */
+  moving: boolean
+}
+
+export function ChunkMap({ chunks, moving }: ChunkMapProps): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null)
   const [width, setWidth] = useState(0)
   const [theme, setTheme] = useState(0)
@@ -21,13 +27,13 @@ export function ChunkMap({ chunks }: { chunks: Chunks | null }): JSX.Element {
     return () => observer.disconnect()
   }, [])
   useEffect(() => {
-    if (canvas.current !== null && width > 0) draw(canvas.current, chunks)
-  }, [chunks, width, theme])
+    if (canvas.current !== null && width > 0) draw(canvas.current, chunks, moving)
+  }, [chunks, moving, width, theme])
 
-  return <canvas ref={canvas} class="chunk-map" role="img" aria-label={describe(chunks)} />
+  return <canvas ref={canvas} class="chunk-map" role="img" aria-label={describe(chunks, moving)} />
 }
 
-function describe(chunks: Chunks | null): string {
+function describe(chunks: Chunks | null, moving: boolean): string {
   if (chunks === null) return 'Chunks: not known yet'
   let received = 0
   let flying = 0
@@ -35,10 +41,10 @@ function describe(chunks: Chunks | null): string {
     if (state === CHUNK_IN_FLIGHT) flying += 1
     else if (state !== CHUNK_MISSING) received += 1
   }
-  return `Chunks: ${received} of ${chunks.count} received, ${flying} on the way`
+  return `Chunks: ${received} of ${chunks.count} received${moving ? `, ${flying} on the way` : ''}`
 }
 
-function draw(canvas: HTMLCanvasElement, chunks: Chunks | null): void {
+function draw(canvas: HTMLCanvasElement, chunks: Chunks | null, moving: boolean): void {
   const context = canvas.getContext('2d')
   if (context === null) return
   const scale = devicePixelRatio
@@ -48,8 +54,9 @@ function draw(canvas: HTMLCanvasElement, chunks: Chunks | null): void {
   if (canvas.height !== height) canvas.height = height
   const style = getComputedStyle(canvas)
   const colour = (name: string): string => style.getPropertyValue(name)
-  const colours = [colour('--fb-surface-2'), colour('--fb-flight'), colour('--fb-accent')]
-  context.fillStyle = colours[CHUNK_MISSING] ?? ''
+  const missing = colour('--fb-surface-2')
+  const colours = [missing, moving ? colour('--fb-flight') : missing, colour('--fb-accent')]
+  context.fillStyle = missing
   context.fillRect(0, 0, width, height)
   if (chunks === null || chunks.count === 0) return
   const cell = width / chunks.count

@@ -68,7 +68,7 @@ export class Row extends Component<RowProps> {
           ) : (
             <>
               <Bar received={view.received} stored={view.stored} spoken={view.spoken} label={file.name} />
-              <ChunkMap chunks={file.forebay?.chunks ?? null} />
+              <ChunkMap chunks={file.forebay?.chunks ?? null} moving={view.phase === 'uploading'} />
             </>
           )}
         </div>
@@ -121,7 +121,7 @@ function buttons(file: PageFile, phase: Phase, actions: RowActions): JSX.Element
         <button
           type="button"
           class="button small"
-          aria-label={`Select ${file.name} again`}
+          aria-label={`Select again: ${file.name}`}
           onClick={() => actions.reselect(file)}
         >
           Select again

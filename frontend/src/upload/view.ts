@@ -71,7 +71,8 @@ export function rowOf(file: PageFile, now: number): RowView {
   const done = phase === 'completed'
   const share = (part: number | undefined): number =>
     done ? 1 : file.size === 0 ? 0 : Math.min(1, (part ?? 0) / file.size)
-  const received = share(Math.max(known?.sent ?? 0, known?.received ?? 0))
+  const onTheWay = phase === 'uploading' ? (known?.sent ?? 0) : 0
+  const received = share(Math.max(onTheWay, known?.received ?? 0))
   const stored = share(known?.stored)
   const moving = phase === 'uploading' || phase === 'storing'
   const speed = moving ? (known?.rate ?? 0) : 0
