@@ -158,7 +158,7 @@ async def get_content(
     status = 200 if wanted is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=row.media_type)
-    pieces = destination.open_range(row.stored_id, start, end)
+    pieces = destination.open_range(row.stored_id, start, end, size=row.size)
     stream = await pieces.__aenter__()  # errors come before the first header is sent
 
     async def content() -> AsyncIterator[bytes]:

@@ -173,8 +173,15 @@ class Advises(Protocol):
 class ServesFiles(Protocol):
     """A destination whose files can be read back and removed."""
 
-    def open_range(self, stored_id: str, start: int, end: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The bytes `[start, end)` of a stored file; raises NotFound when it is gone."""
+    def open_range(
+        self, stored_id: str, start: int, end: int, *, size: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The bytes `[start, end)` of a stored file of `size` bytes: all of them, or an error.
+
+        Raises:
+            NotFound: it is gone.
+            DestinationUnavailable: not now; or it has another size by now, so it is not the file that was stored.
+        """
 
     async def delete(self, stored_id: str) -> None:
         """Remove a stored file; idempotent."""

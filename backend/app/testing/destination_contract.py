@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 from crc32c import crc32c
 
-from app.core.errors import DestinationMismatch, NameTaken, NotFound
+from app.core.errors import DestinationMismatch, DestinationUnavailable, NameTaken, NotFound
 from app.core.upload import NameConflictPolicy, StoredFile
 from app.destinations.port import Destination, Digests, ServesFiles, Target, TransferSession
 
@@ -77,9 +77,11 @@ async def store(destination: Destination, to: Target, data: bytes) -> StoredFile
     return await session.finish(digests_of(data), BytesSource(data))
 
 
-async def read_back(destination: ServesFiles, stored_id: str, start: int, end: int) -> bytes:
-    """A stored file's range."""
-    async with destination.open_range(stored_id, start, end) as pieces:
+async def read_back(
+    destination: ServesFiles, stored_id: str, start: int, end: int, *, size: int | None = None
+) -> bytes:
+    """A range of a stored file of `size` bytes; None: the range ends where the file does."""
+    async with destination.open_range(stored_id, start, end, size=end if size is None else size) as pieces:
         return b"".join([piece async for piece in pieces])
 
 
@@ -253,7 +255,10 @@ class DestinationContract:
         data = bytes(range(256)) * 4096
         stored = await store(destination, target("u1", len(data)), data)
         for start, end in ((0, len(data)), (1, 2), (len(data) - 5, len(data)), (7, 7)):
-            assert await read_back(destination, stored.id, start, end) == data[start:end]
+            assert await read_back(destination, stored.id, start, end, size=len(data)) == data[start:end]
+        for size in (len(data) - 1, len(data) + 1):  # somebody has replaced it: what is there is another file
+            with pytest.raises(DestinationUnavailable):
+                await read_back(destination, stored.id, 0, len(data) - 1, size=size)
         await destination.delete(stored.id)
         await destination.delete(stored.id)
         with pytest.raises(NotFound):

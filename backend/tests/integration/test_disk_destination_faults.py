@@ -223,7 +223,7 @@ async def test_a_read_only_disk_is_unavailable_until_it_is_not(disk: LoopFilesys
         ):
             with pytest.raises(DestinationUnavailable):
                 await attempt
-        async with files.open_range(stored.id, 0, 3) as pieces:
+        async with files.open_range(stored.id, 0, 3, size=3) as pieces:
             assert [piece async for piece in pieces] == [b"old"]
         disk.remount(read_only=False)
         await files.check()

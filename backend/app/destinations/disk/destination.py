@@ -107,9 +107,11 @@ class DiskDestination:
         await run_to_end(self._executor, self._take_back, stored_id, source)
 
     @asynccontextmanager
-    async def open_range(self, stored_id: str, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def open_range(
+        self, stored_id: str, start: int, end: int, *, size: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Pieces of at most 256 KiB."""
-        fd = await run_or_undo(self._executor, os.close, self._open_stored, stored_id)
+        fd = await run_or_undo(self._executor, os.close, self._open_stored, stored_id, size)
         pieces = self._pieces(fd, start, end)
         try:
             yield pieces
@@ -211,13 +213,17 @@ class DiskDestination:
         replacing = target.on_conflict is NameConflictPolicy.REPLACE
         return self._folders.private() if replacing else nullcontext(-1)
 
-    def _open_stored(self, stored_id: str) -> int:
+    def _open_stored(self, stored_id: str, size: int) -> int:
         folder, name = _split(stored_id)
         with system_faults("be read"), _gone_is_not_found(), self._folders.opened(folder) as parent:
             fd = os.open(name, _READABLE, dir_fd=parent)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise NotFound
+        if status.st_size != size:
+            os.close(fd)
+            raise DestinationUnavailable("The stored file has another size than it had.")
         return fd
 
     @staticmethod

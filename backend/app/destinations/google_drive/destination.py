@@ -131,9 +131,11 @@ class GoogleDriveDestination:
         await session.begin(saved)
         return session
 
-    def open_range(self, stored_id: str, start: int, end: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def open_range(
+        self, stored_id: str, start: int, end: int, *, size: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Pieces of at most 256 KiB."""
-        return open_content(self._api, stored_id, start, end)
+        return open_content(self._api, stored_id, start, end, size=size)
 
     async def delete(self, stored_id: str) -> None:
         """Remove a stored file for good; where the login may not, to the trash."""

@@ -208,7 +208,7 @@ class Trial:
     async def _range(self, start: int, end: int) -> bytes:
         if self._stored is None:
             raise RuntimeError("nothing is stored")
-        async with self._destination.open_range(self._stored.id, start, end) as pieces:
+        async with self._destination.open_range(self._stored.id, start, end, size=len(self._data)) as pieces:
             return b"".join([piece async for piece in pieces])
 
     async def _delete(self) -> list[Step]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import urllib.request
 from typing import Any
 
 import pytest
@@ -57,6 +58,33 @@ def test_it_lands_in_its_folder_and_is_served_and_replaced(rig: Rig) -> None:
     assert (ranged.status, ranged.body) == (206, b"hr")
     folders = [file for file in rig.drive.files.values() if not file.sha256]
     assert sorted(folder.name for folder in folders) == ["a", "b"]
+
+
+@pytest.mark.parametrize("ranged", [{}, {"range": "bytes=0-2"}], ids=["whole", "range"])
+def test_an_error_in_a_200_is_not_the_file(rig: Rig, ranged: dict[str, str]) -> None:
+    """Said as what it is, before any byte."""
+    rig.run()
+    view = rig.upload(b"what was stored")
+    rig.drive.script([Rule("files.media", ErrorIn200(), times=1)])
+    address = f"/api/v1/files/{view['id']}/content"
+    refused = rig.api.request("GET", address, headers=ranged)
+    assert (refused.status, refused.code) == (503, "destination-unavailable")
+    assert rig.api.request("GET", address).body == b"what was stored"
+
+
+@pytest.mark.parametrize("other", [b"some longer file", b"shorter"])
+def test_a_file_that_was_replaced_at_drive_is_not_served_as_ours(rig: Rig, other: bytes) -> None:
+    """Neither cut to our length nor under our ETag."""
+    rig.run()
+    view = rig.upload(b"what we stored")
+    headers = {"Authorization": f"Bearer {rig.drive.access_token()}", "Content-Type": "text/plain"}
+    address = f"{rig.drive.root}/upload/drive/v3/files/{rig.only_file().id}?uploadType=media"
+    with urllib.request.urlopen(urllib.request.Request(address, other, headers, method="PATCH")) as answer:
+        assert answer.status == 200
+    for ranged in ({}, {"range": "bytes=0-2"}):
+        refused = rig.api.request("GET", f"/api/v1/files/{view['id']}/content", headers=ranged)
+        assert (refused.status, refused.code) == (503, "destination-unavailable")
+        assert "another size" in refused.json["detail"]
 
 
 def test_chunks_out_of_order_go_as_the_prefix_grows(rig: Rig, content: bytes) -> None:

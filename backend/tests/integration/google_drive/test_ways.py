@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from app.core.errors import ForebayError
+from app.core.errors import DestinationUnavailable, ForebayError
 from app.core.upload import NameConflictPolicy
 from app.destinations.google_drive.destination import GoogleDriveDestination
 from app.destinations.google_drive.options import GoogleDriveOptions
@@ -102,8 +102,18 @@ async def test_the_environments_proxy_is_used(tmp_path: Path, monkeypatch: pytes
             "another part",
         ),
         (b"HTTP/1.1 206 Partial Content\r\nContent-Length: 3\r\n\r\nabc", "another part"),
+        (
+            b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-4/9\r\nContent-Length: 2\r\n\r\nab",
+            "another part",
+        ),
+        (
+            b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 3-5/10\r\nContent-Length: 3\r\n\r\nabc",
+            "another size",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcdefghi", "something else"),
+        (b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n", "another size"),
     ],
-    ids=["redirection", "another range", "no range"],
+    ids=["redirection", "another range", "no range", "less", "another size", "all of it", "no such range"],
 )
 async def test_a_download_is_what_was_asked_for(
     start_rig: Callable[..., Rig], rig: Rig, answer: bytes, why: str
@@ -118,6 +128,33 @@ async def test_a_download_is_what_was_asked_for(
     async with listening(serve) as port:
         other = start_rig(drive=rig.drive, root=f"http://127.0.0.1:{port}")
         with pytest.raises(ForebayError) as caught:
-            await read_back(other.destination, "a" * 33, 3, 6)
+            await read_back(other.destination, "a" * 33, 3, 6, size=9)
         assert why in caught.value.detail
         assert caught.value.status >= 500
+
+
+_ERROR = b'{"error": {"code": 500, "message": "Backend Error", "errors": [{"reason": "backendError"}]}}'
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "why"),
+    [(b"abcdefghi", 9, None), (b"abcdefghi", 10, "another size"), (_ERROR, 9, "busy"), (_ERROR, len(_ERROR), "busy")],
+    ids=["the file", "another size", "an error", "an error of the file's size"],
+)
+async def test_of_a_server_without_ranges_only_the_file_is_taken(
+    start_rig: Callable[..., Rig], rig: Rig, body: bytes, size: int, why: str | None
+) -> None:
+    """All of it, when it is as large as what was stored, and no error object that came with a 200."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+
+    async with listening(serve) as port:
+        other = start_rig(drive=rig.drive, root=f"http://127.0.0.1:{port}")
+        if why is None:
+            assert await read_back(other.destination, "a" * 33, 0, 4, size=size) == body[:4]
+            return
+        with pytest.raises(DestinationUnavailable, match=why):
+            await read_back(other.destination, "a" * 33, 0, 4, size=size)
