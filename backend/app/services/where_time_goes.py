@@ -26,6 +26,7 @@ _COUNT: Final = len(_CAUSES)
 _BUCKET_S: Final = 3.0
 _BUCKETS: Final = int(WINDOW_S / _BUCKET_S) + 1
 _SYNC_S: Final = 1.0  # at most so often the window is brought up to date while nobody asks
+_FRESH_S: Final = 0.05
 _DISK: Final = _INDEX[Cause.DISK]
 _NOTICEABLE: Final = 0.1
 """Of the time that has passed: waiting for less is nothing that keeps anybody."""
@@ -184,9 +185,10 @@ class WaitingTime:
         return list(self._total)
 
     def lately(self) -> Spent:
-        """Seconds of the last `WINDOW_S`."""
+        """Seconds of the last `WINDOW_S`; of the last twentieth of a second perhaps not all yet."""
         now = self._clock()
-        self._sync(now)
+        if now - self._synced > _FRESH_S:
+            self._sync(now)
         sums = self._sums
         if sums is None:
             return dict.fromkeys(_CAUSES, 0.0)
