@@ -42,6 +42,7 @@ from app.persistence.repository import Repository
 from app.posix.exclusive import exclusive
 from app.posix.process import provide_descriptors, step_back, tell_service_manager
 from app.services._memory_probe import MemoryProbe
+from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.events import EventHub
 from app.services.housekeeping import Ages, Housekeeping
@@ -370,6 +371,20 @@ def build(settings: Settings) -> Server:
         metrics.loop_lag(delay_s)
         sampler.loop_delay(delay_s)
 
+    processor = ParallelChunkProcessor(
+        staging=staging,
+        repository=repository,
+        slots=slots,
+        throughput=throughput,
+        clock=clock,
+        mode=settings.mode,
+        attempts=settings.chunk_attempts,
+        durable=settings.durability == "power",
+        on_recorded=uploads.recorded,
+        on_untrusted=uploads.fail,
+        metrics=metrics,
+        relay=relay,
+    )
     context = Context(
         settings=settings,
         version=version("forebay-server"),
@@ -382,19 +397,17 @@ def build(settings: Settings) -> Server:
         slots=slots,
         throughput=throughput,
         uploads=uploads,
-        processor=ParallelChunkProcessor(
+        processor=processor,
+        appender=Appender(
+            processor=processor,
             staging=staging,
             repository=repository,
             slots=slots,
             throughput=throughput,
-            clock=clock,
             mode=settings.mode,
-            attempts=settings.chunk_attempts,
             durable=settings.durability == "power",
             on_recorded=uploads.recorded,
             on_untrusted=uploads.fail,
-            metrics=metrics,
-            relay=relay,
         ),
         small_files=SmallFiles(
             uploads=uploads,

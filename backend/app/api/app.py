@@ -12,9 +12,11 @@ from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 
 from app.api import chunks, events, files, ops, problems, session, system, uploads
+from app.api import tus as tus_routes
 from app.api.middleware import RequestObserver, Surroundings
 from app.api.ops_stream import EVENTS
 from app.core.settings import Settings
+from app.protocols import tus
 
 __all__ = ["make_api"]
 
@@ -43,14 +45,23 @@ def make_api(
     problems.install(app)
     for room in (uploads, chunks, files, events, system, session, ops):
         app.include_router(room.router)
+    if settings.staging == "spool":  # what is appended ends anywhere; memory is given back in whole chunks
+        app.include_router(tus_routes.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_credentials=True,
-            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
-            allow_headers=["authorization", "content-type", "content-digest", "idempotency-key", "range"],
-            expose_headers=["etag", "location", "retry-after", "upload-state", "x-request-id"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "content-digest",
+                "idempotency-key",
+                "range",
+                *tus.REQUEST_FIELDS,
+            ],
+            expose_headers=["etag", "location", "retry-after", "upload-state", "x-request-id", *tus.EXPOSED_FIELDS],
         )
     app.add_middleware(Surroundings, allowed_hosts=settings.allowed_hosts, observe=observe)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from app.core.settings import Settings
 from app.destinations.port import Destination
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
+from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.events import EventHub
 from app.services.identity import Identity
@@ -46,6 +47,7 @@ class Context:
     throughput: Throughput
     uploads: Uploads
     processor: ParallelChunkProcessor
+    appender: Appender
     small_files: SmallFiles
     identity: Identity
     hub: EventHub

@@ -27,6 +27,10 @@ class RequestBody(Protocol):
     def length(self) -> int | None:
         """Content-Length in bytes; None with `Transfer-Encoding: chunked`."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has been delivered."""
+
     async def deliver(
         self,
         on_slab: SlabSink,
@@ -34,6 +38,7 @@ class RequestBody(Protocol):
         limit: int,
         owner: str,
         urgent: bool = False,
+        most: int | None = None,
         waits: WaitObserver = UNOBSERVED,
     ) -> int:
         """Read the body to its end and hand it over piece by piece; returns the bytes delivered.
@@ -45,6 +50,8 @@ class RequestBody(Protocol):
             limit: the most bytes that may come; more is `BodyTooLarge` (at once when the length is declared).
             owner: whose share of the buffer pool is used.
             urgent: others wait for this body; it may use the pool's reserved slab.
+            most: stop when so many bytes have been handed over, at least 1; the next call goes on. Fewer come at the end
+                only. `limit` is of all calls together.
             waits: told when this waits for the client's bytes, or for a slab.
 
         Raises:

@@ -9,14 +9,17 @@ ForebayError
 ├── NotFound 404
 ├── RequestTimedOut 408
 ├── Conflict 409
-│   ├── StateConflict · ChunkConflict · ChunkOutOfOrder · ModeChanged · Superseded
+│   ├── StateConflict · ChunkConflict · ChunkOutOfOrder · OffsetConflict · ModeChanged · Superseded
 │   └── IdempotencyConflict · NameTaken · IncompleteUpload
 ├── LengthRequired 411
+├── UnsupportedProtocolVersion 412
 ├── TooLarge 413
 │   └── ChunkTooLong · BodyTooLarge · FileTooLarge
+├── UnsupportedMediaType 415
 ├── RangeNotSatisfiable 416
 ├── ExpectationFailed 417
 ├── DigestMismatch 422
+│   └── ChecksumMismatch 460 (tus)
 ├── TooManyPending 429
 ├── HeadersTooLarge 431
 ├── InternalError 500
@@ -45,6 +48,7 @@ from typing import ClassVar
 __all__ = [
     "AdmissionRefused",
     "BodyTooLarge",
+    "ChecksumMismatch",
     "ChunkConflict",
     "ChunkFailed",
     "ChunkOutOfOrder",
@@ -81,6 +85,7 @@ __all__ = [
     "ModeChanged",
     "NameTaken",
     "NotFound",
+    "OffsetConflict",
     "OutOfSpace",
     "PoolExhausted",
     "RangeNotSatisfiable",
@@ -95,6 +100,8 @@ __all__ = [
     "TooManyPending",
     "Unauthenticated",
     "Unavailable",
+    "UnsupportedMediaType",
+    "UnsupportedProtocolVersion",
     "UnsupportedTransferCoding",
     "UserQuotaExceeded",
     "VerificationPending",
@@ -208,6 +215,12 @@ class ChunkOutOfOrder(Conflict):
     code, title = "chunk-out-of-order", "Chunk out of order"
 
 
+class OffsetConflict(Conflict):
+    """The upload does not stand where this begins. Ask where it stands and go on from there."""
+
+    code, title = "offset-conflict", "The upload stands elsewhere"
+
+
 class ModeChanged(Conflict):
     """The server's mode has changed. Ask for the upload and go on as it says."""
 
@@ -244,6 +257,12 @@ class LengthRequired(ForebayError):
     code, status, title = "length-required", 411, "Content-Length required"
 
 
+class UnsupportedProtocolVersion(ForebayError):
+    """This version of the protocol is not spoken here."""
+
+    code, status, title = "unsupported-protocol-version", 412, "Protocol version not supported"
+
+
 class TooLarge(ForebayError):
     """The content is too large."""
 
@@ -268,6 +287,12 @@ class FileTooLarge(TooLarge):
     code, title = "file-too-large", "File too large"
 
 
+class UnsupportedMediaType(ForebayError):
+    """A body of this media type is not taken here."""
+
+    code, status, title = "unsupported-media-type", 415, "Media type not supported"
+
+
 class RangeNotSatisfiable(ForebayError):
     """The range lies outside the file."""
 
@@ -284,6 +309,12 @@ class DigestMismatch(ForebayError):
     """The bytes received don't have the digest that was sent. Send them again."""
 
     code, status, title = "digest-mismatch", 422, "Digest mismatch"
+
+
+class ChecksumMismatch(DigestMismatch):
+    """The bytes are not those that the checksum was made of. None of them were kept; send them again."""
+
+    code, status, title = "checksum-mismatch", 460, "The checksum does not match"  # tus 1.0.0, checksum extension
 
 
 class TooManyPending(ForebayError):

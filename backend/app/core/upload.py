@@ -231,6 +231,7 @@ class Upload:
     stored_name: str | None = None
     sha256: str | None = None
     crc32c: int | None = None
+    tus_metadata: str | None = None  # `Upload-Metadata` as it came; None where the upload was not begun with tus
 
     @property
     def grid(self) -> ChunkGrid:

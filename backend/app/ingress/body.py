@@ -1,7 +1,7 @@
 """What the three ways of delivering a body have in common.
 
 Laws:
-- A body is bound to one request and delivered at most once.
+- A body is bound to one request and delivered at most once: in one go, or part by part.
 - Nothing is read for it before `deliver`, and never more than belongs to it.
 - The connection tells the body about its end (`fail`): whoever waits gets the reason at once. A sink that is running
   is never interrupted; `deliver` ends after it.
@@ -42,6 +42,9 @@ class BodyBase(ABC):
         self._failure: ForebayError | None = None
         self._gone = asyncio.Event()
         self._patience: asyncio.Timeout | None = None  # of a wait that `fail` has to end
+        self._delivered = 0  # by calls that have returned
+        self._whole = False
+        self._in_one_go = False
         self._waits = UNOBSERVED
         self.claimed = False
         self.delivering = False
@@ -76,6 +79,11 @@ class BodyBase(ABC):
             self._patience.reschedule(asyncio.get_running_loop().time())
         self._on_failure()
 
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has been delivered."""
+        return self._whole
+
     async def deliver(
         self,
         on_slab: SlabSink,
@@ -83,26 +91,33 @@ class BodyBase(ABC):
         limit: int,
         owner: str,
         urgent: bool = False,
+        most: int | None = None,
         waits: WaitObserver = UNOBSERVED,
     ) -> int:
-        """Read the body to its end and hand it over piece by piece; see `RequestBody.deliver`."""
-        if self.claimed:
+        """Read the body to its end, or `most` of it, and hand it over piece by piece; see `RequestBody.deliver`."""
+        if self._whole or self._in_one_go:
             raise RuntimeError("a body is delivered once")
+        self._in_one_go = most is None
         if self._length is not None and self._length > limit:
             msg = f"The body has {self._length} bytes; {limit} are taken here."
             raise BodyTooLarge(msg, limit=limit)
-        self.claimed = True
+        first, self.claimed = not self.claimed, True
         self._waits = waits
         if self._length == 0:
+            self._whole = True
             return 0
         self._raise_failure()
-        if self._on_wanted is not None:
+        if first and self._on_wanted is not None:
             self._on_wanted()
         self.delivering = True
         try:
-            return await self._deliver(on_slab, limit, lambda: self._lease(owner, urgent=urgent))
+            count, self._whole = await self._deliver(
+                on_slab, limit, most or limit, lambda: self._lease(owner, urgent=urgent)
+            )
         finally:
             self.delivering = False
+        self._delivered += count
+        return count
 
     async def _lease(self, owner: str, *, urgent: bool) -> Lease:
         """A slab, unless the body fails while we wait for it."""
@@ -124,5 +139,10 @@ class BodyBase(ABC):
         """End waits of the subclass; called once, in the event loop."""
 
     @abstractmethod
-    async def _deliver(self, on_slab: SlabSink, limit: int, lease: Callable[[], Awaitable[Lease]]) -> int:
-        """Move the body; called at most once, for a body that is not empty."""
+    async def _deliver(
+        self, on_slab: SlabSink, limit: int, most: int, lease: Callable[[], Awaitable[Lease]]
+    ) -> tuple[int, bool]:
+        """Move so much of the body, of `limit` bytes at most; how much it was, and whether that was the rest of it.
+
+        Called one after the other, until all has been moved, for a body that is not empty.
+        """

@@ -36,25 +36,32 @@ class ReceivedBody(BodyBase):
         super().__init__(length, config)
         self._receive = receive
         self._workers = workers
+        self._received = 0
+        self._content = b""  # received, and not handed over
+        self._more = True
 
-    async def _deliver(self, on_slab: SlabSink, limit: int, lease: Callable[[], Awaitable[Lease]]) -> int:
-        received = 0
-        more = True
-        while more:
-            content, more = await self._next()
-            received += len(content)
-            if received > limit:
-                msg = f"The body is longer than the {limit} bytes taken here."
-                raise BodyTooLarge(msg, limit=limit)
-            with memoryview(content) as view:
-                await self._store(view, on_slab, lease)
-            if more:
+    async def _deliver(
+        self, on_slab: SlabSink, limit: int, most: int, lease: Callable[[], Awaitable[Lease]]
+    ) -> tuple[int, bool]:
+        handed_over = 0
+        while handed_over < most:
+            if not self._content:
+                if not self._more:
+                    break
+                await self._next(limit)
+            count = min(len(self._content), most - handed_over)
+            with memoryview(self._content) as content:
+                await self._store(content[:count], on_slab, lease)
+            self._content = self._content[count:]
+            handed_over += count
+            if self._more:
                 self._raise_failure()
-        if self._length is not None and received != self._length:
+        ended = not self._more and not self._content
+        if ended and self._length is not None and self._received != self._length:
             raise MalformedRequest("The body does not have the length that was declared.")
-        return received
+        return handed_over, ended
 
-    async def _next(self) -> tuple[bytes, bool]:
+    async def _next(self, limit: int) -> None:
         self._raise_failure()
         began = time.monotonic()
         self._waits.begin(Cause.CLIENT)
@@ -72,9 +79,13 @@ class ReceivedBody(BodyBase):
             self._raise_failure()
         content = event.get("body", b"")
         more = event.get("more_body", False)
+        self._received += len(content)
+        if self._received > limit:
+            msg = f"The body is longer than the {limit} bytes taken here."
+            raise BodyTooLarge(msg, limit=limit)
         if more and not self._pace.timely(time.monotonic() - began, len(content)):
             raise RequestTimedOut
-        return content, more
+        self._content, self._more = content, more
 
     async def _store(self, content: memoryview, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:
         position = 0

@@ -111,7 +111,7 @@ class PumpedBody(SocketBody):
     def _fill(self, slab: memoryview) -> tuple[int, _Ending]:
         """Read until slab or body is full or the socket is empty."""
         size = len(slab)
-        filled = min(size, len(self._early))
+        filled = min(size, self._remaining, len(self._early))
         if filled:
             slab[:filled] = self._early[:filled]
             self._early = self._early[filled:]

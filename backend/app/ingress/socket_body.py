@@ -37,8 +37,10 @@ class SocketBody(BodyBase):
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] | None = None
         self._descriptor = -1
-        self._early = b""
-        self._remaining = 0
+        self._whole_length = 0
+        self._early = b""  # came with the header, or in between; may reach beyond the part that is moved
+        self._remaining = 0  # of that part
+        self._later = 0  # of what follows it
         self._reading = False
 
     @property
@@ -46,14 +48,19 @@ class SocketBody(BodyBase):
         """Whether the delivery reads the socket right now, or waits for it."""
         return self._reading or self._ready is not None
 
-    async def _deliver(self, on_slab: SlabSink, limit: int, lease: Callable[[], Awaitable[Lease]]) -> int:
+    async def _deliver(
+        self, on_slab: SlabSink, limit: int, most: int, lease: Callable[[], Awaitable[Lease]]
+    ) -> tuple[int, bool]:
         del limit  # the length is declared and was checked
         try:
             self._descriptor = os.dup(self._sock.fileno())
         except OSError as exc:
             raise Unavailable("The server has no descriptor free for this body.") from exc
-        total = self._remaining = self._inbound.remaining or 0
-        self._early = self._inbound.claim()
+        if not self._delivered:
+            self._whole_length = self._inbound.remaining or 0
+        self._early += self._inbound.claim()
+        self._later = max(0, self._whole_length - self._delivered - most)
+        part = self._remaining = self._whole_length - self._delivered - self._later
         self._account()
         try:
             await self._move_all(on_slab, lease)
@@ -61,11 +68,11 @@ class SocketBody(BodyBase):
             self._account()
             self._engine.readiness.forget(self._descriptor)
             os.close(self._descriptor)
-        return total
+        return part, not self._later
 
     def _account(self) -> None:
         """Tell the connection what is still to come from the socket."""
-        self._inbound.remaining = self._remaining - len(self._early)
+        self._inbound.remaining = self._remaining + self._later - len(self._early)
 
     @abstractmethod
     async def _move_all(self, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 __all__ = ["REVISION", "extents", "meta", "metadata", "tokens", "uploads"]
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a database that says so needs no work at start."""
 
 metadata = MetaData(
@@ -68,6 +68,7 @@ uploads = Table(
     Column("stored_name", Text),
     Column("sha256", Text),
     Column("crc32c", BigInteger),
+    Column("tus_metadata", Text),
     CheckConstraint("size >= 0", name="size"),
     CheckConstraint("chunk_size > 0", name="chunk_size"),
     Index("uq_uploads_owner_idempotency_key", "owner", "idempotency_key", unique=True),

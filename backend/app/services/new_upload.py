@@ -25,6 +25,7 @@ class NewUpload:
     chunk_size: int | None = None
     completion: Completion = Completion.AUTO
     on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME
+    tus_metadata: str | None = None
 
     def fingerprint(self) -> str:
         """The same for the same request."""

@@ -44,7 +44,7 @@ from app.core.waiting import Cause, WaitObserver
 from app.observability.logging import parallel_debug
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
-from app.protocols.digest import DeclaredDigest
+from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
 from app.services.chunk_sink import ChecksumSink, StagingSink
 from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
@@ -167,12 +167,12 @@ class ParallelChunkProcessor:
                 self._check_state(live, chunk)
                 self._check_order(live, chunk)
                 if self._mode is Mode.SEQUENTIAL:
-                    await self._forwarded(live, chunk, chunk.offset)
+                    await self.forwarded(live, chunk, chunk.offset)
                 if not live.is_recorded(chunk):
                     with live.waits.of(Cause.QUEUE):
                         await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
                 if live.room_released:
-                    await self._regain_room(live)
+                    await self.regain_room(live)
                 room = await self._room(held, live, chunk)
             try:
                 crc = await self._receive(live, chunk, body, declared, room)
@@ -186,7 +186,7 @@ class ParallelChunkProcessor:
         await self._on_recorded(live)
         if self._mode is Mode.SEQUENTIAL:
             async with abandoned_when_gone(body):
-                await self._forwarded(live, chunk, chunk.end)
+                await self.forwarded(live, chunk, chunk.end)
         return crc
 
     async def _room(self, held: AsyncExitStack, live: LiveUpload, chunk: Chunk) -> Room | None:
@@ -204,10 +204,11 @@ class ParallelChunkProcessor:
         try:
             await relay.acknowledged(live, chunk)
         except ForebayError as exc:
-            self._count_failure(live, chunk, exc)
+            self.count_failure(live, chunk, exc)
             raise
 
-    async def _regain_room(self, live: LiveUpload) -> None:
+    async def regain_room(self, live: LiveUpload) -> None:
+        """Have room again for an upload that stood still for long; raises as `Staging.regain_room`."""
         async with live.lock:  # room that is just being released is regained afterwards
             if live.room_released and not live.row.ended:
                 await self._staging.regain_room(live.row.id)
@@ -223,6 +224,8 @@ class ParallelChunkProcessor:
     @staticmethod
     def _check_state(live: LiveUpload, chunk: Chunk) -> None:
         state = live.row.state
+        if live.row.tus_metadata is not None and not live.is_recorded(chunk):
+            raise StateConflict("This upload was begun with tus and is gone on with by PATCH.", state=state.value)
         if state in _WRITABLE or (state in _REPEATABLE and live.is_recorded(chunk)):
             return
         raise StateConflict(f"The upload is {state}; it takes no more chunks.", state=state.value)
@@ -255,7 +258,7 @@ class ParallelChunkProcessor:
         repeat = live.has_arrived(chunk)
         if self._relay is not None and room is None and not repeat:
             raise RoomLost  # it was recorded when we looked
-        sink = ChecksumSink(chunk, declared) if repeat else self._staging_sink(live, chunk, declared)
+        sink = ChecksumSink(chunk, declared) if repeat else self.staging_sink(live, chunk, declared)
         receiver = Receiver(received=lambda: sink.received)
         live.receivers[chunk.number] = receiver
         self._throughput.in_flight += 1
@@ -271,10 +274,10 @@ class ParallelChunkProcessor:
                 self._relay.arrived(live, room, extent)
             else:
                 with live.waits.of(Cause.DISK):
-                    await unbroken(self._record(live, chunk, extent))
+                    await unbroken(self.record(live, [extent]))
                 self._metrics.chunk("stored")
         except ForebayError as exc:
-            self._count_failure(live, chunk, exc)
+            self.count_failure(live, chunk, exc)
             raise
         finally:
             sink.close()
@@ -285,7 +288,9 @@ class ParallelChunkProcessor:
             live.changed()
         return extent.crc32c
 
-    def _staging_sink(self, live: LiveUpload, chunk: Chunk, declared: DeclaredDigest) -> StagingSink:
+    def staging_sink(self, live: LiveUpload, chunk: Chunk, declared: DeclaredDigest = NOTHING_DECLARED) -> StagingSink:
+        """Where the bytes of a chunk go."""
+
         def count_retry() -> None:
             self._throughput.retries_total += 1
             self._metrics.retried("staging")
@@ -308,11 +313,17 @@ class ParallelChunkProcessor:
         if live.crc32c_of(chunk) != extent.crc32c:
             raise ChunkConflict(chunk=chunk.number)
 
-    async def _record(self, live: LiveUpload, chunk: Chunk, extent: Extent) -> None:
+    async def record(self, live: LiveUpload, extents: list[Extent]) -> None:
+        """Tell the database of what is staged, then everybody; to be run `unbroken`.
+
+        Raises:
+            DatabaseUnavailable: it is not told; or it is, and said that it was not.
+            StateConflict: the upload has ended meanwhile.
+        """
         at = self._clock()
         try:
             await self._repository.record_extents(
-                live.row.id, [extent], active_at_s=at, state=UploadState.RECEIVING, durable=self._durable
+                live.row.id, extents, active_at_s=at, state=UploadState.RECEIVING, durable=self._durable
             )
         except DatabaseUnavailable:
             live.doubt()
@@ -320,11 +331,13 @@ class ParallelChunkProcessor:
         if live.row.state is UploadState.CREATED:
             live.row = live.row.become(UploadState.RECEIVING)
         live.row = replace(live.row, active_at_s=at)
-        live.attempts.pop(chunk.number, None)
-        live.failed_chunks.discard(chunk.number)
-        live.record(extent)
-        self._throughput.recorded(extent.length)
-        parallel_debug("chunk recorded", upload=live.row.id, chunk=chunk.number, bytes=extent.length)
+        for extent in extents:
+            number = extent.offset // live.row.chunk_size
+            live.attempts.pop(number, None)
+            live.failed_chunks.discard(number)
+            live.record(extent)
+            self._throughput.recorded(extent.length)
+            parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)
         if live.row.ended:
             raise StateConflict(f"The upload is {live.row.state}; it takes no more chunks.", state=live.row.state.value)
 
@@ -336,7 +349,8 @@ class ParallelChunkProcessor:
             self._throughput.retries_total += 1
         parallel_debug("chunk started", upload=live.row.id, chunk=chunk.number, attempt=seen + 1)
 
-    def _count_failure(self, live: LiveUpload, chunk: Chunk, error: ForebayError) -> None:
+    def count_failure(self, live: LiveUpload, chunk: Chunk, error: ForebayError) -> None:
+        """Remember that a chunk did not come, or was not stored."""
         if isinstance(error, _SERVER_FAULTS):
             live.failed_chunks.add(chunk.number)
             self._throughput.failures.add()
@@ -348,7 +362,7 @@ class ParallelChunkProcessor:
             self._metrics.chunk("refused")
             parallel_debug("chunk refused", upload=live.row.id, chunk=chunk.number, code=error.code)
 
-    async def _forwarded(self, live: LiveUpload, chunk: Chunk, end: int) -> None:
+    async def forwarded(self, live: LiveUpload, chunk: Chunk, end: int) -> None:
         """Return when the destination's side has the bytes before `end`.
 
         Raises:

@@ -217,6 +217,7 @@ class Uploads:
             declared_crc32c=wanted.digest.crc32c,
             idempotency_key=idempotency_key,
             request_fingerprint=wanted.fingerprint() if idempotency_key is not None else None,
+            tus_metadata=wanted.tus_metadata,
         )
 
     def _chunk_size(self, wanted: NewUpload) -> int:
@@ -455,6 +456,17 @@ class Uploads:
             self.transfers.poke(live)
         await self.ended(live)
         await live.gone.wait()  # somebody else's end may be clearing away still
+
+    async def leave_tus(self, live: LiveUpload) -> None:
+        """Its file is at its destination and stays; to clients of tus the upload is gone.
+
+        Raises:
+            DatabaseUnavailable: it is still to be found.
+        """
+        async with live.lock:
+            row = replace(live.row, tus_metadata=None)
+            await self._repository.save_upload(row)
+            live.row = row
 
     async def expire(self, live: LiveUpload) -> None:
         """Nobody came back for it."""

@@ -80,7 +80,8 @@ def way(request: pytest.FixtureRequest) -> Way:
 class Deliveries:
     """An application that delivers each body, and remembers what came and how it ended."""
 
-    def __init__(self, limit: int = 1 << 30) -> None:
+    def __init__(self, limit: int = 1 << 30, most: int | None = None) -> None:
+        self.most = most
         self.bodies: list[bytes] = []
         self.errors: list[BaseException] = []
         self.ended = threading.Semaphore(0)
@@ -98,8 +99,12 @@ class Deliveries:
 
         self.began.release()
         try:
-            count = await scope["extensions"][BODY_EXTENSION].deliver(sink, limit=self.limit, owner="ann")
-            assert count == len(got)
+            body, count = scope["extensions"][BODY_EXTENSION], 0
+            while not body.ended:
+                part = await body.deliver(sink, limit=self.limit, owner="ann", most=self.most)
+                count += part
+                assert count == len(got)
+                assert part == self.most or body.ended
         except BaseException as exc:
             self.errors.append(exc)
             raise
@@ -121,9 +126,10 @@ def all_back(server: LiveServer) -> None:
 SIZES = [0, 1, 5, 16_383, 16_384, 16_385, SLAB - 1, SLAB, SLAB + 1, 2 * SLAB, 3 * SLAB + 17, 1_500_000]
 
 
-def test_every_size_arrives_whole_on_one_kept_connection(way: Way) -> None:
-    """Sizes around reads, slabs and bursts; the connection goes on after each."""
-    app = Deliveries()
+@pytest.mark.parametrize("most", [None, 1 << 30, SLAB, 3 * SLAB + 16, 20_001], ids="in parts of {}".format)
+def test_every_size_arrives_whole_on_one_kept_connection(way: Way, most: int | None) -> None:
+    """Sizes around reads, slabs and bursts, in one go and part by part; the connection goes on after each."""
+    app = Deliveries(most=most)
     with LiveServer(app, **way.server) as server, server.connect() as client:
         for size in SIZES:
             body = random.Random(size).randbytes(size)
@@ -134,10 +140,10 @@ def test_every_size_arrives_whole_on_one_kept_connection(way: Way) -> None:
         assert server.observer.opened == 1
 
 
-@pytest.fixture
-def delivering(way: Way) -> Iterator[tuple[Way, LiveServer]]:
+@pytest.fixture(params=[None, SLAB // 2 + 1], ids=["in one go", "in parts"])
+def delivering(way: Way, request: pytest.FixtureRequest) -> Iterator[tuple[Way, LiveServer]]:
     """A server for many bodies."""
-    with LiveServer(Deliveries(), **way.server) as server:
+    with LiveServer(Deliveries(most=request.param), **way.server) as server:
         yield way, server
         all_back(server)
 
@@ -168,9 +174,10 @@ def test_any_fragmentation_arrives_whole(
         assert answer.body.decode() == hashlib.sha256(body).hexdigest()
 
 
-def test_a_pipelined_second_body_stays_out_of_the_first(way: Way) -> None:
+@pytest.mark.parametrize("most", [None, 999])
+def test_a_pipelined_second_body_stays_out_of_the_first(way: Way, most: int | None) -> None:
     """Two PUTs in one packet, the second longer than a slab: each gets its own bytes."""
-    app = Deliveries()
+    app = Deliveries(most=most)
     first, second = b"1" * (SLAB + 100), b"2" * (2 * SLAB)
     with LiveServer(app, **way.server) as server, server.connect() as client:
         client.send(way.whole(first) + way.whole(second))
@@ -248,10 +255,11 @@ def test_a_slow_but_steady_body_is_taken(way: Way) -> None:
     assert app.bodies == [body]
 
 
+@pytest.mark.parametrize("most", [None, SLAB], ids=["in one go", "in parts"])
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
-def test_a_client_that_leaves_at_any_point_gives_everything_back(way: Way, reset: bool) -> None:
+def test_a_client_that_leaves_at_any_point_gives_everything_back(way: Way, reset: bool, most: int | None) -> None:
     """FIN or RST after a random part of the body ends the delivery with ClientGone."""
-    app = Deliveries()
+    app = Deliveries(most=most)
     rng = random.Random(7)
     with LiveServer(app, **way.server) as server:
         for _ in range(6):

@@ -1,0 +1,310 @@
+"""tus 1.0.0 for clients that speak it; what it means is in `app.protocols.tus`, what it does are ordinary uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable, Coroutine
+from posixpath import dirname
+from typing import Any
+
+import crc32c
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+
+from app.api.auth import User
+from app.api.context import Context, Ctx, body_of
+from app.api.files import get_content
+from app.api.problems import answers, problem_response
+from app.api.uploads import MEDIA_TYPE
+from app.core.errors import (
+    BodyTooLarge,
+    ChecksumMismatch,
+    ChunkFailed,
+    DatabaseUnavailable,
+    DestinationUnavailable,
+    FileTooLarge,
+    ForebayError,
+    InvalidDigest,
+    InvalidName,
+    InvalidRequest,
+    LimitReached,
+    MemoryPressure,
+    NotFound,
+    OffsetConflict,
+    OutOfSpace,
+    RangeNotSatisfiable,
+    RequestTimedOut,
+    ShuttingDown,
+    StagingUnavailable,
+    StateConflict,
+    Superseded,
+    TooManyPending,
+    UnsupportedMediaType,
+    UnsupportedProtocolVersion,
+)
+from app.core.upload import Completion, UploadState
+from app.protocols import tus
+from app.services.live import LiveUpload
+from app.services.new_upload import NewUpload
+
+__all__ = ["router"]
+
+_BODY = {"requestBody": {"content": {tus.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
+_OVERRIDE = "x-http-method-override"
+_NO_NAME = "upload"
+_GONE = frozenset({UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED})
+
+
+class _Route(APIRoute):
+    """Every answer says the version, refusals too (tus, Tus-Resumable)."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def versioned(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except ForebayError as exc:
+                response = problem_response(request, exc)
+                if isinstance(exc, UnsupportedProtocolVersion):
+                    response.headers["tus-version"] = tus.VERSION
+            if request.method != "OPTIONS":
+                response.headers["tus-resumable"] = tus.VERSION
+            return response
+
+        return versioned
+
+
+router = APIRouter(prefix="/api/v1/tus", tags=["tus"], route_class=_Route)
+
+
+class _Check:
+    """`Upload-Checksum`, computed while the bytes come."""
+
+    def __init__(self, declared: tus.Checksum) -> None:
+        self._declared = declared
+        self._crc = 0
+        self._hash = None
+        if declared.algorithm is not tus.Algorithm.CRC32C:
+            self._hash = hashlib.new(declared.algorithm, usedforsecurity=False)
+
+    def update(self, view: memoryview) -> None:
+        """Take the next bytes."""
+        if self._hash is None:
+            self._crc = crc32c.crc32c(view, self._crc)
+        else:
+            self._hash.update(view)
+
+    def judge(self) -> None:
+        """Raise ChecksumMismatch when they are not those."""
+        value = self._crc.to_bytes(4) if self._hash is None else self._hash.digest()
+        if not hmac.compare_digest(value, self._declared.value):
+            raise ChecksumMismatch
+
+
+def _fields(request: Request) -> dict[str, str]:
+    """The header fields, each that matters here at most once.
+
+    Raises:
+        UnsupportedProtocolVersion: not our version.
+        InvalidRequest: a field of the protocol is there twice.
+    """
+    fields = dict(request.headers)
+    for name in fields:
+        if name.startswith(("upload-", "tus-")) and len(request.headers.getlist(name)) > 1:
+            raise InvalidRequest(f"There is more than one {name}.")
+    tus.check_version(fields)
+    return fields
+
+
+async def _found(context: Context, user: User, upload_id: str) -> LiveUpload:
+    """An upload that can be gone on with, or has completed.
+
+    Raises:
+        NotFound: there is none, it was not begun with tus, or it has ended otherwise.
+    """
+    live = await context.uploads.find(upload_id, user.user)
+    if live.row.tus_metadata is None or live.row.state in _GONE:
+        raise NotFound
+    return live
+
+
+def _standing(context: Context, live: LiveUpload, position: int) -> dict[str, str]:
+    """`Upload-Offset`, and `Upload-Expires` where it will expire."""
+    fields = {"upload-offset": str(position)}
+    if not live.row.ended and live.row.state is not UploadState.TRANSFERRING:
+        left_s = context.uploads.limits.expiry_s - (context.clock() - live.row.active_at_s)
+        fields["upload-expires"] = tus.expires(time.time() + max(0.0, left_s))
+    return fields
+
+
+def _check_of(checksum: tus.Checksum | None) -> _Check | None:
+    return _Check(checksum) if checksum is not None else None
+
+
+def _wanted(creation: tus.Creation) -> NewUpload:
+    """What is to be made: names and type as tus clients and Uppy call them."""
+    said = creation.metadata
+    media_type = said.first("filetype", "type") or ""
+    return NewUpload(
+        filename=said.first("filename", "name") or _NO_NAME,
+        size=creation.length,
+        folder=dirname(said.first("relativePath") or "").lstrip("/"),
+        media_type=media_type if re.fullmatch(MEDIA_TYPE, media_type) else "application/octet-stream",
+        destination=said.first("destination") or "default",
+        completion=Completion.AUTO,
+        tus_metadata=said.text,
+    )
+
+
+@router.options("", status_code=204, response_class=Response)
+@router.options("/", status_code=204, response_class=Response, include_in_schema=False)
+@router.options("/{upload_id}", status_code=204, response_class=Response, operation_id="tus_options_of_upload")
+async def tus_options(context: Ctx) -> Response:
+    """What this server can do with tus."""
+    return Response(status_code=204, headers=tus.capabilities(context.uploads.limits.max_file_bytes))
+
+
+@router.post("/", status_code=201, response_class=Response, include_in_schema=False)
+@router.post(
+    "",
+    status_code=201,
+    response_class=Response,
+    openapi_extra=_BODY,
+    responses=answers(
+        InvalidName,
+        InvalidDigest,
+        UnsupportedProtocolVersion,
+        UnsupportedMediaType,
+        FileTooLarge,
+        ChecksumMismatch,
+        TooManyPending,
+        MemoryPressure,
+        LimitReached,
+        OutOfSpace,
+        RequestTimedOut,
+        ChunkFailed,
+        Superseded,
+        DatabaseUnavailable,
+        ShuttingDown,
+    ),
+)
+async def tus_create(context: Ctx, user: User, request: Request) -> Response:
+    """Begin an upload (tus, creation); with a body, its first bytes as well (creation-with-upload)."""
+    creation = tus.parse_creation(_fields(request), max_size=context.uploads.limits.max_file_bytes)
+    body = body_of(request)
+    live = await context.uploads.create(user.user, _wanted(creation), idempotency_key=None)
+    position = 0
+    if creation.carries_bytes:
+        position = await context.appender.append(live, 0, body, _check_of(creation.checksum))
+    # Whole, since clients differ in what a relative one is relative to (aiotus appends it to where it has posted).
+    root = (context.settings.public_url or str(request.base_url)).rstrip("/")
+    headers = {"location": f"{root}{router.prefix}/{live.row.id}", **_standing(context, live, position)}
+    if not creation.carries_bytes:
+        del headers["upload-offset"]
+    return Response(status_code=201, headers=headers)
+
+
+@router.head(
+    "/{upload_id}",
+    response_class=Response,
+    responses=answers(NotFound, UnsupportedProtocolVersion, DatabaseUnavailable),
+)
+async def tus_position(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
+    """Where the upload stands. A request that still brings bytes is ended, and what it brought is counted."""
+    _fields(request)
+    live = await _found(context, user, upload_id)
+    position = await context.appender.position(live)
+    headers = {
+        **_standing(context, live, position),
+        "upload-length": str(live.row.size),
+        "cache-control": "no-store",
+    }
+    if live.row.tus_metadata:
+        headers["upload-metadata"] = live.row.tus_metadata
+    return Response(status_code=200, headers=headers)
+
+
+@router.patch(
+    "/{upload_id}",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=_BODY,
+    responses=answers(
+        InvalidDigest,
+        NotFound,
+        RequestTimedOut,
+        OffsetConflict,
+        StateConflict,
+        Superseded,
+        UnsupportedProtocolVersion,
+        BodyTooLarge,
+        UnsupportedMediaType,
+        ChecksumMismatch,
+        LimitReached,
+        ChunkFailed,
+        StagingUnavailable,
+        DestinationUnavailable,
+        DatabaseUnavailable,
+        ShuttingDown,
+        OutOfSpace,
+    ),
+)
+async def tus_append(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
+    """Add bytes where the upload stands. What came of a request that breaks off is kept."""
+    wanted = tus.parse_append(_fields(request))
+    live = await _found(context, user, upload_id)
+    position = await context.appender.append(live, wanted.offset, body_of(request), _check_of(wanted.checksum))
+    return Response(status_code=204, headers=_standing(context, live, position))
+
+
+@router.delete(
+    "/{upload_id}",
+    status_code=204,
+    response_class=Response,
+    responses=answers(NotFound, UnsupportedProtocolVersion, DatabaseUnavailable),
+)
+async def tus_terminate(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
+    """End an upload for good. A file that is at its destination stays there; its upload is not found any more."""
+    _fields(request)
+    live = await _found(context, user, upload_id)
+    try:
+        await context.uploads.cancel(live)
+    except StateConflict:
+        await context.uploads.leave_tus(live)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{upload_id}",
+    response_class=Response,
+    responses={200: {"description": "The file."}, **answers(NotFound, StateConflict, RangeNotSatisfiable)},
+)
+async def tus_content(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
+    """The stored file; for those who have nothing but the upload's address."""
+    live = await _found(context, user, upload_id)
+    return await get_content(
+        context=context,
+        user=user,
+        request=request,
+        upload_id=live.row.id,
+        range_field=request.headers.get("range"),
+        if_range=request.headers.get("if-range"),
+    )
+
+
+@router.post(
+    "/{upload_id}",
+    response_class=Response,
+    responses={204: {"description": "Done."}, **answers(NotFound, UnsupportedProtocolVersion, OffsetConflict)},
+)
+async def tus_override(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
+    """`X-HTTP-Method-Override`, for clients that can't send the method itself."""
+    methods = {"PATCH": tus_append, "DELETE": tus_terminate, "HEAD": tus_position}
+    method = methods.get(request.headers.get(_OVERRIDE, "").upper())
+    if method is None:
+        raise InvalidRequest("POST here needs X-HTTP-Method-Override: PATCH, DELETE or HEAD.")
+    return await method(context, user, request, upload_id)
