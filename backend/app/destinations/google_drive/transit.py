@@ -6,7 +6,8 @@ Laws:
 - `committed` is what Drive has said. After every doubt (no answer, an error, a body that was not sent to its end) Drive is
   asked before anything more is sent; a call that was cancelled or has failed leaves the asking to the next one.
 - A new id is in the database before anything can come of it: whoever gets one in the middle is told to come again.
-- Nothing is tried again here but what is known to be of use at once: see `_start`.
+- Nothing is tried again here but what is known to be of use at once: see `start`.
+- A session that Drive refuses, and nobody knows why, is begun anew once; when that is of no use, it is told as refused.
 """
 
 from __future__ import annotations
@@ -31,7 +32,17 @@ from app.destinations.google_drive.ledger import Ledger
 from app.destinations.google_drive.names import Names
 from app.destinations.google_drive.sealing import Sealer
 from app.destinations.google_drive.state import SavedSession
-from app.destinations.google_drive.upload import Done, Gone, Held, IdTaken, ResumableUpload, StartRefused, start
+from app.destinations.google_drive.upload import (
+    Done,
+    Gone,
+    Held,
+    IdTaken,
+    Outcome,
+    Refused,
+    ResumableUpload,
+    StartRefused,
+    start,
+)
 
 __all__ = ["PART_BYTES", "FolderGone", "Means", "Transit"]
 
@@ -40,6 +51,9 @@ _STARTS: Final = 3
 _QUESTIONS: Final = 6
 _BETWEEN_S: Final = 0.25
 _LOOKS: Final = 8
+_REFUSED: Final = (
+    "Google Drive refuses the upload session; the file is sent again in a new one. What was received is kept."
+)
 _EXPIRED: Final = "The upload session at Google Drive has expired; the file is sent again. What was received is kept."
 
 
@@ -87,6 +101,7 @@ class Transit:
         self._upload: ResumableUpload | None = None
         self._in_doubt = False
         self._concluding = False  # the last bytes were sent, and nobody knows what became of them
+        self._refused = False  # a session of it was, and nobody knows why
         self._moving = False  # a body was cut off: some of it may still be on its way within Drive
         self.saved = SavedSession(file_id="", parent="", drive_id=None, name="", sealed_uri=None)
         self.committed = 0
@@ -125,7 +140,7 @@ class Transit:
 
     async def _look(self) -> None:
         self._in_doubt = True
-        outcome: Held | Done | Gone = Gone()
+        outcome: Outcome = Gone()
         # The question completes a session that has all of its bytes: for an empty file it is `conclude`'s to ask.
         if self._upload is not None and self._size:
             outcome = await self._where(self._upload)
@@ -137,7 +152,7 @@ class Transit:
                 self._lose_session()
         self._in_doubt = self._moving = False
 
-    async def _where(self, upload: ResumableUpload) -> Held | Done | Gone:
+    async def _where(self, upload: ResumableUpload) -> Outcome:
         """Where the session stands; after a cut, when it stands still."""
         outcome = await upload.where()
         for _ in range(_QUESTIONS if self._moving else 0):
@@ -288,7 +303,7 @@ class Transit:
         if error is not None:
             await self._recover(error, body, publishes=publishes)
 
-    async def _take(self, outcome: Held | Done | Gone, body: PieceBody, first: int) -> None:
+    async def _take(self, outcome: Outcome, body: PieceBody, first: int) -> None:
         match outcome:
             case Held(position=position):
                 self.committed, self._in_doubt = position, not body.complete
@@ -300,12 +315,8 @@ class Transit:
                 self._become(file)
             case Done():
                 await self._look()
-            case Gone():
-                await self._look_for_file()
-                if self.file is None:
-                    self._lose_session()
-                    self._in_doubt = False
-                    raise DestinationUnavailable(_EXPIRED)
+            case Gone() | Refused():
+                await self._begin_anew(outcome)
 
     async def _recover(self, error: ForebayError, body: PieceBody, *, publishes: bool) -> None:
         """There was no answer, or an error: ask at once where that is of use, and raise unless all is well."""
@@ -344,11 +355,25 @@ class Transit:
         if isinstance(outcome, Done) and outcome.file is not None and outcome.file.id == self.saved.file_id:
             self._become(outcome.file)
             return
+        await self._begin_anew(outcome)
+
+    async def _begin_anew(self, outcome: Outcome) -> None:
+        """The session is of no more use, unless it has become the file.
+
+        Raises:
+            DestinationUnavailable: a new one is to be begun.
+            DestinationRefusedUpload: that was of no use already; the session stays, and is asked when this is tried again.
+        """
         await self._look_for_file()
+        if self.file is not None:
+            return
+        if isinstance(outcome, Refused):
+            if self._refused:
+                raise outcome.error
+            self._refused = True
+        self._lose_session()
         self._in_doubt = False
-        if self.file is None:
-            self._lose_session()
-            raise DestinationUnavailable(_EXPIRED)
+        raise DestinationUnavailable(_REFUSED if isinstance(outcome, Refused) else _EXPIRED)
 
 
 def _always(size: int) -> bool:

@@ -2,7 +2,8 @@
 
 Laws:
 - Where a session stands is what Drive says, never what was sent. 308 with `Range` is how far (without it: nothing), 200
-  and 201 are a finished file, 404 and 410 (and 499, cancelled) are a session that is no more.
+  and 201 are a finished file, 404 and 410 (and 499, cancelled) are a session that is no more; another 4xx whose reason
+  is not known is for the caller to judge.
 - A PUT has one body, in order; nobody sends two at once. Whoever gets no answer asks before sending again.
 - The session's URI is the permission to write: it goes into no message and no representation.
 
@@ -25,7 +26,7 @@ from app.destinations.google_drive.body import PieceBody
 from app.destinations.google_drive.faults import Refusal, says_why
 from app.destinations.google_drive.files import FIELDS, RemoteFile
 
-__all__ = ["Done", "Gone", "Held", "IdTaken", "ResumableUpload", "StartRefused", "start"]
+__all__ = ["Done", "Gone", "Held", "IdTaken", "Outcome", "Refused", "ResumableUpload", "StartRefused", "start"]
 
 _HELD: Final = re.compile(r"bytes=0-(\d{1,19})")
 _CLIENT_CLOSED: Final = 499
@@ -53,6 +54,16 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Gone:
     """The session is no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The session is refused, for a reason that is not known here: a new one may do."""
+
+    error: DestinationRefusedUpload
+
+
+Outcome = Held | Done | Gone | Refused
 
 
 class IdTaken(Exception):
@@ -102,7 +113,7 @@ class ResumableUpload:
     size: int
     media_type: str
 
-    async def put(self, first: int, body: PieceBody) -> Held | Done | Gone:
+    async def put(self, first: int, body: PieceBody) -> Outcome:
         """Send bytes from `first` on; as many as the body announces.
 
         Raises:
@@ -112,7 +123,7 @@ class ResumableUpload:
         headers = {"Content-Range": f"bytes {first}-{last}/{self.size}"}
         return self._outcome(await self.api.send("PUT", self.uri, headers=headers, stream=body))
 
-    async def where(self) -> Held | Done | Gone:
+    async def where(self) -> Outcome:
         """How far it is; completes a session that has all of its bytes, an empty file's for example. Raises as `put`."""
         headers = {"Content-Range": f"bytes */{self.size}"}
         return self._outcome(await self.api.send("PUT", self.uri, headers=headers))
@@ -122,18 +133,18 @@ class ResumableUpload:
         answer = await self.api.send("DELETE", self.uri)
         self.api.judge(answer, accept=_NO_MORE | _NOT_THAT)
 
-    def _outcome(self, answer: Answer) -> Held | Done | Gone:
+    def _outcome(self, answer: Answer) -> Outcome:
         if answer.status == HTTPStatus.PERMANENT_REDIRECT:
             return Held(_position(answer.headers.get("Range"), self.size))
         if answer.status in _NO_MORE:
             return Gone()
         try:
             self.api.judge(answer)
-        except DestinationRefusedUpload:
+        except DestinationRefusedUpload as exc:
             if answer.refusal is not None and says_why(answer.refusal):
                 raise
             # "For any 4xx errors (including 403) during a resumable upload, restart the upload" (Drive's guide to uploads)
-            return Gone()
+            return Refused(exc)
         said = answer.value()
         return Done(RemoteFile.parse(said) if "id" in said else None)
 

@@ -41,6 +41,21 @@ def test_one_file_that_is_refused_does_not_hold_up_the_others(rig: Rig, content:
     assert rig.api.cancel(refused["id"]).status == 204
 
 
+def test_a_file_whose_bytes_are_refused_does_not_hold_up_the_others(rig: Rig, content: bytes) -> None:
+    """A reason that nobody knows: a new session is tried, then it is told as refused, and only this upload waits."""
+    rig.drive.script([Rule("upload.put", Status(403, "somethingNew"))])
+    rig.run()
+    refused = rig.begin(content, name="refused.bin")
+    rig.api.put_all(refused, content)
+    rig.problem(refused["id"], "destination-refused-upload")
+    assert "status 403, somethingNew" in rig.api.upload(refused["id"])["error"]["detail"]
+    assert rig.drive.requests["upload.start"] == 2
+    assert rig.api.status()["destinations"]["default"]["breaker"] == "closed"
+    rig.drive.script([])
+    rig.assert_stored(content, rig.upload(content))
+    assert rig.api.cancel(refused["id"]).status == 204
+
+
 def test_retry_after_is_waited_for_from_the_first_time_on(rig: Rig, content: bytes) -> None:
     """Drive says when."""
     rig.drive.script([Rule("upload.start", Status(429, retry_after=1), times=2)])

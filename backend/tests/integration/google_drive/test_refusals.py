@@ -58,7 +58,7 @@ async def test_each_reason_has_its_error(
 ) -> None:
     """With what to do about it, and that nothing is lost; afterwards it goes on."""
     if operation == "upload.put" and "somethingNew" in words:
-        error, words = DestinationUnavailable, "session at Google Drive has expired"  # what Drive tells to make of it
+        error, words = DestinationUnavailable, "again in a new one"  # what Drive tells to make of it
     if operation == "upload.put" and error is DestinationLoginLost:
         error, words = DestinationUnavailable, "new access token"  # the next request tells whether the login holds
     session = await rig.begin(data) if operation == "upload.put" else None
@@ -76,6 +76,36 @@ async def test_each_reason_has_its_error(
     session = session or await rig.begin(data)
     await rig.persist(session, data)
     rig.assert_one(data)
+
+
+async def test_a_session_refused_for_an_unknown_reason_is_begun_anew_once(rig: Any, data: bytes) -> None:
+    """Then it is told as what it is, with status and reason; when Drive takes it again, it goes on where it was."""
+    session = await rig.begin(data)
+    await rig.append(session, data, until=2 * UNIT)
+    rig.script(Rule("upload.put", Status(403, "somethingNew")))
+    with pytest.raises(DestinationUnavailable, match="again in a new one") as raised:
+        await rig.append(session, data)
+    assert type(raised.value) is DestinationUnavailable
+    with pytest.raises(DestinationUnavailable, match="begins anew"):
+        await rig.append(session, data)
+    for _ in range(3):
+        with pytest.raises(DestinationRefusedUpload, match="status 403, somethingNew"):
+            await rig.append(session, data)
+    assert rig.drive.requests["upload.start"] == 2
+    rig.script()
+    await rig.append(session, data)
+    await rig.finish(session, data)
+    rig.assert_one(data)
+    assert rig.drive.requests["upload.start"] == 2
+
+
+@pytest.mark.parametrize("operation", ["upload.put", "upload.finish"])
+async def test_last_bytes_refused_for_an_unknown_reason(rig: Any, data: bytes, operation: str) -> None:
+    """As any others; what has become a file all the same is found."""
+    session = await rig.begin(data)
+    await rig.append(session, data)
+    rig.script(Rule(operation, Status(400, "somethingNew", when="after")))
+    assert (await rig.finish(session, data)).id == rig.assert_one(data).id
 
 
 async def test_a_token_that_is_refused_once_is_fetched_anew(rig: Any, data: bytes) -> None:
