@@ -316,12 +316,19 @@ class TransferEngine:
                 )
             async with self.gates[live.row.destination].passed(live.row.owner, live.waits) as passage:
                 await self._advance(live, destination, passage)
-        except DestinationMismatch as exc:
+        except DestinationMismatch:
             await self._sender.forget(live)
             live.mismatches += 1
             if live.mismatches < _MISMATCHES:
                 raise
-            await self._fail(live, DigestMismatch(f"Stored {live.mismatches} times, and each time: {exc.detail}"))
+            await self._fail(
+                live,
+                DigestMismatch(
+                    f"The upload has failed: it was sent {live.mismatches} times, and each time the destination held other"
+                    " bytes than were sent. Upload the file again; if that fails as well, ask the operator:"
+                    " the destination, or something on the way to it, alters what is sent."
+                ),
+            )
         except (Unavailable, OutOfSpace):
             raise
         except ForebayError as exc:

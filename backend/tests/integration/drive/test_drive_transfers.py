@@ -150,6 +150,10 @@ def test_a_destination_that_always_stores_other_bytes_fails_the_upload(rig: Rig,
     rig.run()
     view = rig.upload(content)
     assert (view["state"], view["error"]["code"]) == ("failed", "digest-mismatch")
+    detail = view["error"]["detail"]
+    assert "has failed" in detail
+    assert "Upload the file again" in detail
+    assert "are sent again" not in detail
     assert not [file for file in rig.drive.files.values() if file.sha256]
 
 
