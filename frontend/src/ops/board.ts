@@ -69,6 +69,7 @@ export class Board {
   close(): void {
     this.#stream.close()
     this.#forgetTheme()
+    this.#charts.close()
   }
 
   #listeners(): { [K in keyof Messages]: (message: Messages[K]) => void } {
@@ -93,11 +94,15 @@ export class Board {
     if (this.#due) return
     this.#due = true
     const wait = Math.max(0, this.#drawnAt + PAUSE_MS - performance.now())
-    setTimeout(() => requestAnimationFrame(() => this.#draw()), wait)
+    setTimeout(() => requestAnimationFrame(() => this.#drawDue()), wait)
+  }
+
+  #drawDue(): void {
+    this.#due = false
+    this.#draw()
   }
 
   #draw(): void {
-    this.#due = false
     this.#drawnAt = performance.now()
     const model = this.#model
     this.#status.render(model, this.#connection)

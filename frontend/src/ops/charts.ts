@@ -255,6 +255,11 @@ class Panel {
     this.#tell(this.#plot?.cursor.idx ?? null)
   }
 
+  close(): void {
+    this.#plot?.destroy()
+    this.#plot = null
+  }
+
   fit(): void {
     const width = this.#canvas.clientWidth
     if (this.#plot !== null && width > 0 && width !== this.#plot.width)
@@ -384,6 +389,10 @@ export class Charts {
   /** Once it is in the document, and again when colours have changed. */
   build(): void {
     for (const panel of this.#panels) panel.build()
+  }
+
+  close(): void {
+    for (const panel of this.#panels) panel.close()
   }
 
   watchSize(): void {
