@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from bench.forebay import Forebay
@@ -34,16 +34,15 @@ def ops(directory: Path, *, uploads: int = 200, chunks: int = 20, rounds: int = 
         for number in range(rounds):
             for looked_at in (True, False) if number % 2 else (False, True):
                 lanes, made = _begin(server, uploads, chunks)
-                before = server.cpu_seconds()
-                if looked_at:
-                    with _viewer(server) as seen:
-                        answers = send(server.port, lanes, niceness=ELSEWHERE)
-                    samples.append(seen.count(b"event: sample") / answers.seconds)
-                else:
+                with _viewer(server) if looked_at else nullcontext(bytearray()) as seen:
+                    before = server.cpu_seconds()
                     answers = send(server.port, lanes, niceness=ELSEWHERE)
+                    used_s = server.cpu_seconds() - before
+                if looked_at:
+                    samples.append(seen.count(b"event: sample") / answers.seconds)
                 if not answers.ok:
                     raise RuntimeError(f"not all was taken: {answers.statuses}")
-                costs[looked_at].append((server.cpu_seconds() - before) / (uploads * chunks))
+                costs[looked_at].append(used_s / (uploads * chunks))
                 rates[looked_at].append(uploads * chunks / answers.seconds)
                 for upload, source in made:
                     server.discard(upload, source=source)
