@@ -114,8 +114,8 @@ class Surfer:
         return row
 
     def press(self, name: str, button: str) -> None:
-        """Press a button of a file."""
-        self.row(name).get_by_role("button", name=button).click()
+        """Press a button of a file; each says which file it is for."""
+        self.row(name).get_by_role("button", name=f"{button}: {name}", exact=True).click()
 
     def received(self, name: str) -> int:
         """Percent that the server has received, as a screen reader says it."""

@@ -102,19 +102,25 @@ def make_file(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def make_token() -> Callable[..., str]:
     """`make_token(server, user, *options)`: a new token, made as an operator makes one."""
+    return lambda server, user, *options: _token(server, "create", user, *options)
 
-    def make(server: ServerProcess, user: str, *options: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "app", "token", "create", user, *options],
-            cwd=server.directory,
-            env={**os.environ, **server.settings},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
 
-    return make
+@pytest.fixture
+def revoke_tokens() -> Callable[..., str]:
+    """`revoke_tokens(server, user)`: all of a user's."""
+    return lambda server, user: _token(server, "revoke", user)
+
+
+def _token(server: ServerProcess, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "token", *arguments],
+        cwd=server.directory,
+        env={**os.environ, **server.settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
 
 
 @pytest.fixture

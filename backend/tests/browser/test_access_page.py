@@ -60,6 +60,31 @@ def test_signing_out_ends_it(
     expect(surfer.page.get_by_label("Access token")).to_be_visible()
 
 
+def test_an_upload_waits_for_a_new_sign_in(
+    open_page: Callable[..., Surfer],
+    guarded: ServerProcess,
+    make_token: Callable[..., str],
+    revoke_tokens: Callable[..., str],
+    make_file: Callable[..., Path],
+) -> None:
+    """A token that is revoked in the middle: the page asks for another, and the upload goes on where it was."""
+    surfer = open_page(guarded.url, expects=NETWORK_TROUBLE)
+    field = surfer.page.get_by_label("Access token")
+    field.fill(make_token(guarded, "anna"))
+    field.press("Enter")
+    surfer.slow_down(2)
+    path = make_file("long.bin", 60 << 20)
+    surfer.choose(path)
+    surfer.wait_until_received("long.bin", 5)
+    revoke_tokens(guarded, "anna")
+    expect(field).to_be_visible(timeout=20_000)  # what the server has looked up it believes for some seconds
+    field.fill(make_token(guarded, "anna"))
+    surfer.slow_down(0)
+    field.press("Enter")
+    surfer.wait_for_phase("long.bin", "completed")
+    assert (guarded.files / "long.bin").read_bytes() == path.read_bytes()
+
+
 def test_only_an_operator_is_led_to_the_operations(
     open_page: Callable[..., Surfer], guarded: ServerProcess, make_token: Callable[..., str]
 ) -> None:

@@ -79,12 +79,12 @@ def test_a_refresh_in_the_middle_asks_for_the_file_and_goes_on(
     expect(row.locator(".row-sentence")).to_contain_text("Select the file again")
 
     with surfer.page.expect_file_chooser() as chooser:
-        row.get_by_role("button", name="again").click()
+        row.get_by_role("button", name="Select again").click()
     chooser.value.set_files(str(make_file("other.bin", 64 * MIB)))
     expect(surfer.page.locator(".toast")).to_contain_text("another file")
 
     with surfer.page.expect_file_chooser() as chooser:
-        row.get_by_role("button", name="again").click()
+        row.get_by_role("button", name="Select again").click()
     chooser.value.set_files(str(path))
     surfer.wait_until_received("refreshed.bin", 20)  # not from the beginning
     surfer.wait_for_phase("refreshed.bin", "completed")

@@ -11,7 +11,7 @@ import { SignIn } from '../shared/sign-in.tsx'
 import { onThemeChange } from '../shared/theme.ts'
 import { Confirm, type Question } from './confirm.tsx'
 import { DropZone, PickInput } from './drop-zone.tsx'
-import { MyEvents } from './events.ts'
+import { idOf, MyEvents } from './events.ts'
 import { History } from './history.ts'
 import { MyUploads } from './my-uploads.tsx'
 import type { Picked } from './picked.ts'
@@ -29,7 +29,6 @@ const TOAST_MS = 8000
 interface State {
   /** Counts redraws: what is drawn is in the uploader and the history. */
   beat: number
-  ready: boolean
   question: Question | null
   toast: string | null
   /** Since when the server does not answer. */
@@ -39,13 +38,23 @@ interface State {
 }
 
 export class App extends Component<{ session: Session }, State> {
-  override state: State = { beat: 0, ready: false, question: null, toast: null, lost: false, signIn: null }
+  override state: State = { beat: 0, question: null, toast: null, lost: false, signIn: null }
 
   readonly #pulse = new Pulse(() => this.setState(({ beat }) => ({ beat: beat + 1 })))
-  readonly #history = new History(() => this.#pulse.beat())
+  readonly #history = new History({
+    changed: () => this.#pulse.beat(),
+    unauthenticated: () => void this.#askToSignIn(),
+  })
   readonly #again = createRef<HTMLInputElement>()
   readonly #endings: (() => void)[] = []
   #uploader: Uploader | null = null
+  #begun: (uploader: Uploader) => void = () => undefined
+  readonly #beginning = new Promise<Uploader>((resolve) => {
+    this.#begun = resolve
+  })
+  /** Uploads that this tab sends, as last drawn. */
+  #own: ReadonlySet<string> = new Set()
+  #signingIn: Promise<boolean> | null = null
   #reselecting: PageFile | null = null
   #lostTimer: ReturnType<typeof setTimeout> | undefined
   #toastTimer: ReturnType<typeof setTimeout> | undefined
@@ -53,7 +62,9 @@ export class App extends Component<{ session: Session }, State> {
   override async componentDidMount(): Promise<void> {
     const { user } = this.props.session
     const events = new MyEvents({ onOpen: () => this.#found(), onLost: () => this.#lose() })
-    events.onEvery((event) => this.#history.take(event))
+    events.onEvery((event) => {
+      if (event.event === 'done' || !this.#own.has(idOf(event))) this.#history.take(event)
+    })
     const countdown = setInterval(() => {
       if (this.#uploader?.files.some((file) => phaseOf(file) === 'waiting')) this.#pulse.beat()
     }, REDRAW_MS * 2)
@@ -71,9 +82,10 @@ export class App extends Component<{ session: Session }, State> {
       completed: (file) => announce(`${file.name} is uploaded.`),
       failed: (file) => announce(`${file.name} failed: ${file.forebay?.error?.detail ?? file.error ?? ''}`),
       restored: (files, ghosts) => this.#restored(files, ghosts),
-      onUnauthenticated: () => new Promise((resolve) => this.setState({ signIn: resolve })),
+      onUnauthenticated: () => this.#askToSignIn(),
     })
-    this.setState({ ready: true })
+    this.#begun(this.#uploader)
+    this.#pulse.beat()
   }
 
   override componentWillUnmount(): void {
@@ -99,6 +111,7 @@ export class App extends Component<{ session: Session }, State> {
   }
 
   #lose(): void {
+    void this.#history.refresh() // a stream does not say why it ended; this does where a sign-in is wanted
     this.#lostTimer ??= setTimeout(() => {
       this.setState({ lost: true })
       announce("The server can't be reached. Uploads go on by themselves when it is back.")
@@ -132,7 +145,7 @@ export class App extends Component<{ session: Session }, State> {
       this.#say('There are no files in it.')
       return
     }
-    const under = this.#uploader?.add(picked) ?? []
+    const under = (await this.#beginning).add(picked)
     const added = picked.length - under.length
     if (under.length > 0) this.#say(`${count(under.length, 'file is', 'files are')} being uploaded already.`)
     if (added > 0) {
@@ -234,18 +247,27 @@ export class App extends Component<{ session: Session }, State> {
     })
   }
 
+  /** Settles when somebody has signed in. */
+  #askToSignIn(): Promise<boolean> {
+    this.#signingIn ??= new Promise((resolve) => this.setState({ signIn: resolve }))
+    return this.#signingIn
+  }
+
   #signedIn = (): void => {
     this.state.signIn?.(true)
+    this.#signingIn = null
     this.setState({ signIn: null })
+    void this.#history.refresh()
   }
 
   override render(): JSX.Element {
     const { session } = this.props
-    const { question, signIn, ready } = this.state
+    const { question, signIn } = this.state
     const now = Date.now()
     const files = this.#uploader?.files ?? []
     const rows = files.map((file) => ({ file, view: rowOf(file, now) }))
     const total = totalOf(files)
+    this.#own = this.#uploader?.uploadIds ?? new Set()
     document.title = titleOf(total.unfinished, total.received, total.size)
     return (
       <div class="page">
@@ -262,7 +284,7 @@ export class App extends Component<{ session: Session }, State> {
           {signIn !== null ? (
             <SignIn why="Your sign-in has ended. The uploads go on after it." onSignedIn={this.#signedIn} />
           ) : (
-            ready && <DropZone compact={files.length > 0} onPicked={this.#pick} />
+            <DropZone compact={files.length > 0} onPicked={this.#pick} />
           )}
           {files.length > 0 && (
             <Queue
@@ -277,11 +299,7 @@ export class App extends Component<{ session: Session }, State> {
               onReselectAll={this.#reselectAll}
             />
           )}
-          <MyUploads
-            history={this.#history}
-            hidden={this.#uploader?.uploadIds ?? new Set()}
-            onCancel={this.#cancelElsewhere}
-          />
+          <MyUploads history={this.#history} hidden={this.#own} onCancel={this.#cancelElsewhere} />
           {this.#toast()}
         </main>
         <PickInput id="pick-again" input={this.#again} onPicked={this.#reselected} />

@@ -10,6 +10,7 @@ interface Page {
 }
 
 const PAGE = 50
+const REFRESH_MS = 1500 // with a hundred uploads that begin elsewhere the list is asked for once, not a hundred times
 const ENDED = new Set(['completed', 'failed', 'cancelled', 'expired'])
 
 /** Whether nothing more happens to it. */
@@ -27,12 +28,15 @@ export class History {
   problem: string | null = null
 
   readonly #changed: () => void
+  readonly #unauthenticated: () => void
   #next: string | null = null
   #refreshing: Promise<void> | null = null
   #again = false
 
-  constructor(changed: () => void) {
-    this.#changed = changed
+  /** `changed`: something that is shown has; `unauthenticated`: the server wants a sign-in before it lists anything. */
+  constructor(hooks: { changed: () => void; unauthenticated: () => void }) {
+    this.#changed = hooks.changed
+    this.#unauthenticated = hooks.unauthenticated
   }
 
   /** Ask for the newest again; what was loaded of the older ones stays. */
@@ -59,11 +63,14 @@ export class History {
         this.problem = null
       } catch (error) {
         if (!(error instanceof ApiError)) throw error
-        this.problem = error.message
+        // A server that is away is told elsewhere; what is known of the list stays.
+        if (error.status > 0 || this.loading) this.problem = error.message
+        if (error.status === 401) this.#unauthenticated()
       }
       this.loading = false
       this.hasMore = this.#next !== null
       this.#changed()
+      await new Promise((resolve) => setTimeout(resolve, REFRESH_MS))
     }
   }
 
@@ -89,11 +96,19 @@ export class History {
     const index = this.uploads.findIndex((upload) => upload.id === id)
     const known = this.uploads[index]
     if (known === undefined) {
-      if (event.event !== 'progress') void this.refresh()
+      if (event.event === 'done') this.#insert(event.data)
+      else if (event.event === 'state') void this.refresh()
       return
     }
     const changed = { ...known, ...changeOf(event) }
     this.uploads = this.uploads.with(index, changed)
+    this.#changed()
+  }
+
+  #insert(upload: ServerUpload): void {
+    const older = this.uploads.findIndex((each) => each.created_at < upload.created_at)
+    if (older < 0 && this.hasMore) return // it belongs to what is not loaded
+    this.uploads = this.uploads.toSpliced(older < 0 ? this.uploads.length : older, 0, upload)
     this.#changed()
   }
 
