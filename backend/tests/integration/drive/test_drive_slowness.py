@@ -70,3 +70,22 @@ def test_a_storm_of_503_is_named(rig: Rig, content: bytes) -> None:
         stream.until(lambda said: view["id"] in said.gone, 90)
         stream.until(lambda said: said.incidents[max(said.incidents)]["sentence"].endswith("It works again."))
     rig.assert_stored(content, rig.ended(view["id"]))
+
+
+def test_uploads_that_wait_for_the_quota_are_counted_and_nothing_is_asked_of_the_operator(
+    rig: Rig, content: bytes
+) -> None:
+    """Drive takes no more today: it is not left alone, and what is parked says so."""
+    rig.drive.script([Rule("upload.start", Status(403, reason="uploadLimitExceeded"))])
+    rig.run()
+    view = rig.begin(content)
+    rig.api.put_all(view, content)
+    with OpsStream(rig.product.address) as stream:
+        stream.until(lambda said: said.destinations and said.destinations["default"]["parked"] == 1)
+        state = stream.destinations["default"]
+        assert (state["breaker"], state["waiting"]) == ("closed", 1)
+        assert "Nothing is to be done" in state["sentence"]
+        stream.until(lambda said: said.rows.get(view["id"], {}).get("slowness") == "backoff")
+        assert stream.rows[view["id"]]["problem"] == state["sentence"]
+        told = [one for one in stream.incidents.values() if one["kind"] == "destination"]
+        assert [one["sentence"] for one in told] == [f"Destination default: {state['sentence']}"]
