@@ -34,7 +34,7 @@ from app.core.errors import (
     StateConflict,
     Superseded,
 )
-from app.protocols.digest import parse_digest
+from app.protocols.digest import parse_digest_lines
 
 __all__ = ["BINARY_BODY", "router"]
 
@@ -91,10 +91,12 @@ async def put_chunk(
     request: Request,
     upload_id: str,
     number: Annotated[int, BeforeValidator(_decimal)],
-    content_digest: Annotated[str | None, Header(description="Of this chunk (RFC 9530): sha-256, crc32c.")] = None,
+    content_digest: Annotated[
+        list[str] | None, Header(description="Of this chunk (RFC 9530): sha-256, crc32c.")
+    ] = None,
 ) -> Response:
     """Send chunk `number` (from 0, at `number * chunk_size`); any order, again if in doubt."""
-    declared = parse_digest(content_digest)
+    declared = parse_digest_lines(content_digest)
     live = await context.uploads.find(upload_id, user.user)
     crc = await context.processor.receive(live, number, body_of(request), declared)
     return Response(status_code=204, headers={"etag": f'"crc32c-{crc:08x}"', "upload-state": live.row.state.value})

@@ -14,7 +14,7 @@ from app.api.chunks import BINARY_BODY
 from app.api.context import Ctx, body_of
 from app.api.problems import answers
 from app.api.uploads import MEDIA_TYPE, IdempotencyKey, checked_key
-from app.api.views import UploadView, upload_view
+from app.api.views import LATER, UploadView, upload_view
 from app.core.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
@@ -35,7 +35,7 @@ from app.core.errors import (
 )
 from app.core.upload import NameConflictPolicy, UploadState
 from app.destinations.port import ServesFiles
-from app.protocols.digest import parse_digest
+from app.protocols.digest import parse_digest_lines
 from app.protocols.download import attachment, requested_range
 from app.services.new_upload import NewUpload
 
@@ -48,20 +48,23 @@ router = APIRouter(prefix="/api/v1/files", tags=["files"])
     "/{filename}",
     status_code=201,
     openapi_extra=BINARY_BODY,
-    responses=answers(
-        InvalidName,
-        InvalidDigest,
-        LengthRequired,
-        BodyTooLarge,
-        DigestMismatch,
-        NameTaken,
-        IdempotencyConflict,
-        StateConflict,
-        MemoryPressure,
-        LimitReached,
-        OutOfSpace,
-        DatabaseUnavailable,
-    ),
+    responses={
+        **LATER,
+        **answers(
+            InvalidName,
+            InvalidDigest,
+            LengthRequired,
+            BodyTooLarge,
+            DigestMismatch,
+            NameTaken,
+            IdempotencyConflict,
+            StateConflict,
+            MemoryPressure,
+            LimitReached,
+            OutOfSpace,
+            DatabaseUnavailable,
+        ),
+    },
 )
 async def put_file(
     *,
@@ -74,10 +77,10 @@ async def put_file(
     on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME,
     destination: Annotated[str, Query(max_length=255)] = "default",
     content_type: Annotated[str, Header(max_length=255, pattern=MEDIA_TYPE)] = "application/octet-stream",
-    content_digest: Annotated[str | None, Header(description="Of the file (RFC 9530): sha-256, crc32c.")] = None,
+    content_digest: Annotated[list[str] | None, Header(description="Of the file (RFC 9530): sha-256, crc32c.")] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> UploadView:
-    """Store a file of at most one chunk; answers when it is at its destination."""
+    """Store a file of at most one chunk; answers when it is at its destination, with 202 where that takes long."""
     _check_address(request)
     if "content-range" in request.headers:  # RFC 9110 section 14.5: a part must not become the whole
         raise InvalidRequest("A single request carries a whole file. Use POST /api/v1/uploads and chunks for parts.")
@@ -87,12 +90,14 @@ async def put_file(
         size=context.small_files.length_of(body),
         folder=path,
         media_type=content_type,
-        digest=parse_digest(content_digest),
+        digest=parse_digest_lines(content_digest),
         destination=destination,
         on_conflict=on_conflict,
     )
     live = await context.small_files.store(user.user, wanted, body, idempotency_key=checked_key(idempotency_key))
-    if live.row.state is not UploadState.COMPLETED:
+    if not live.row.ended:
+        response.status_code = 202
+    elif live.row.state is not UploadState.COMPLETED:
         if live.row.error_code == NameTaken.code:
             raise NameTaken
         raise StateConflict(f"The upload is {live.row.state}: {live.row.error_detail}", state=live.row.state.value)

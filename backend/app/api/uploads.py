@@ -12,7 +12,7 @@ from app.api.auth import User
 from app.api.context import Context, Ctx, body_of
 from app.api.json_body import json_body, request_schema
 from app.api.problems import answers
-from app.api.views import UploadPage, UploadView, upload_view
+from app.api.views import LATER, UploadPage, UploadView, upload_view
 from app.core.errors import (
     DatabaseUnavailable,
     DigestMismatch,
@@ -174,20 +174,27 @@ async def get_upload(context: Ctx, user: User, upload_id: str) -> UploadView:
 @router.post(
     "/{upload_id}/complete",
     openapi_extra=request_schema(CompleteUpload, required=False),
-    responses=answers(NotFound, IncompleteUpload, StateConflict, DigestMismatch, DatabaseUnavailable),
+    responses={
+        **LATER,
+        **answers(NotFound, IncompleteUpload, StateConflict, DigestMismatch, DatabaseUnavailable),
+    },
 )
 async def complete_upload(
+    *,
     context: Ctx,
     user: User,
     request: Request,
+    response: Response,
     upload_id: str,
     wanted: Annotated[CompleteUpload, Depends(json_body(CompleteUpload, optional=True))],
 ) -> UploadView:
-    """Everything was sent; answers when the file is at its destination."""
+    """Everything was sent; answers when the file is at its destination, with 202 where that takes long."""
     declared = parse_digest(wanted.digest)
     live = await context.uploads.find(upload_id, user.user)
     async with abandoned_when_gone(body_of(request)):
-        return upload_view(context, await context.uploads.complete(live, declared))
+        live = await context.uploads.complete(live, declared)
+    response.status_code = 200 if live.row.ended else 202
+    return upload_view(context, live)
 
 
 @router.delete(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -12,9 +13,13 @@ from app.core.upload import Completion, Mode, UploadState
 from app.protocols.digest import format_digest
 from app.services.live import LiveUpload
 
-__all__ = ["ProgressView", "UploadPage", "UploadView", "progress_view", "upload_view"]
+__all__ = ["LATER", "ProgressView", "UploadPage", "UploadView", "progress_view", "upload_view"]
 
 MAX_RANGES = 1000
+TRANSFERRED = (
+    "At the destination: what it has confirmed, or the connection to it has taken of a request under way. A directory"
+    " gets the file whole: 0 until then."
+)
 
 
 class ByteSpan(BaseModel):
@@ -65,7 +70,7 @@ class UploadView(BaseModel):
     completion: Completion
     destination: str
     bytes_received: int
-    bytes_transferred: int
+    bytes_transferred: int = Field(description=TRANSFERRED)
     missing: list[ByteSpan] = Field(description="What is still to come; the first 1,000 ranges.")
     missing_chunks: list[ChunkSpan]
     queue_position: int | None
@@ -73,6 +78,14 @@ class UploadView(BaseModel):
     expires_at: datetime | None
     result: ResultView | None
     error: FailureView | None
+
+
+LATER: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "All bytes are kept; the destination takes its time. The upload goes on by itself: ask for it later.",
+        "model": UploadView,
+    }
+}
 
 
 class UploadPage(BaseModel):
@@ -90,7 +103,7 @@ class ProgressView(BaseModel):
     mode: Mode
     total_bytes: int
     bytes_received: int
-    bytes_transferred: int
+    bytes_transferred: int = Field(description=TRANSFERRED)
     progress_percent: float
     total_chunks: int
     completed_chunks: int

@@ -244,7 +244,11 @@ class Settings(BaseSettings):
         ge=1,
     )
     history_s: float = _engine(
-        Group.STAGING, "HISTORY_S", 86_400.0, "Progress of an ended upload is answered for so many seconds.", ge=1
+        Group.STAGING,
+        "HISTORY_S",
+        86_400.0,
+        "An ended upload is listed, tells its progress and gives its content for so many seconds; the file itself stays.",
+        ge=1,
     )
     header_timeout_s: float = _engine(
         Group.CONNECTIONS,

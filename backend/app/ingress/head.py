@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -176,9 +177,21 @@ def _host(fields: list[tuple[bytes, bytes]], version: str) -> bytes | None:
     hosts = _values(fields, b"host")
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise MalformedRequest("A request has exactly one Host field.")
-    if hosts and not _AUTHORITY.fullmatch(hosts[0]):
+    if hosts and not _is_authority(hosts[0]):
         raise MalformedRequest("The Host field can't be read.")
     return hosts[0] if hosts else None
+
+
+def _is_authority(text: bytes) -> bool:
+    """A host and perhaps a port (RFC 3986 section 3.2); what is in brackets must be an IPv6 address."""
+    if not _AUTHORITY.fullmatch(text):
+        return False
+    if text.startswith(b"["):
+        try:
+            ipaddress.IPv6Address(text[1 : text.index(b"]")].decode())
+        except ValueError:
+            return False
+    return True
 
 
 def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
@@ -189,7 +202,7 @@ def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     if match is None or method == b"CONNECT":
         raise MalformedRequest("The request's target can't be read.")
     authority, path, query = match.groups()
-    if not _AUTHORITY.fullmatch(authority):
+    if not _is_authority(authority):
         raise MalformedRequest("The request's target can't be read.")
     return (path or b"/") + (query or b""), authority
 

@@ -1,4 +1,4 @@
-"""Digest fields of RFC 9530 (`Content-Digest`, `Repr-Digest`): a dictionary of byte sequences (RFC 8941 section 3.2).
+"""The digest field of RFC 9530 (`Content-Digest`): a dictionary of byte sequences (RFC 8941 section 3.2).
 
 `sha-256=:base64:` and `crc32c=:base64 of the four bytes, most significant first:` are understood (the registered keys);
 other registered algorithms are ignored as RFC 9530 section 2 allows, unless nothing is left to check: then the client
@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.core.errors import InvalidDigest
 
-__all__ = ["NOTHING_DECLARED", "DeclaredDigest", "format_digest", "parse_digest"]
+__all__ = ["NOTHING_DECLARED", "DeclaredDigest", "format_digest", "parse_digest", "parse_digest_lines"]
 
 _MEMBER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):\s*")
 _LENGTHS = {"sha-256": 32, "crc32c": 4}
@@ -34,6 +35,11 @@ class DeclaredDigest:
 
 
 NOTHING_DECLARED = DeclaredDigest()
+
+
+def parse_digest_lines(lines: Sequence[str] | None) -> DeclaredDigest:
+    """Read a field that may come in several lines, which are one dictionary (RFC 9110 section 5.3); raises as `parse_digest`."""
+    return parse_digest(", ".join(lines) if lines else None)
 
 
 def parse_digest(field: str | None) -> DeclaredDigest:

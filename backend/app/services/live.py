@@ -247,8 +247,10 @@ class LiveUpload:
 
     @property
     def bytes_transferred(self) -> int:
-        """With the destination's side, or on their way there."""
-        return self.row.size if self.row.state is UploadState.COMPLETED else max(self.forwarded, self.sent)
+        """At the destination, or taken by the connection to it; none before the end where it takes the file over whole."""
+        if self.row.state is UploadState.COMPLETED:
+            return self.row.size
+        return max(self.session.committed, self.sent) if self.session is not None else 0
 
     def is_forwarded(self, end: int) -> bool:
         """Whether the destination's side has what of the first `end` bytes it takes before the file is whole."""

@@ -166,7 +166,7 @@ class ParallelChunkProcessor:
                 await live.settle_doubts(self._repository.extents)
                 self._check_state(live, chunk)
                 self._check_order(live, chunk)
-                if self._mode is Mode.SEQUENTIAL:
+                if self._waits_for_the_destination(live, chunk):
                     await self.forwarded(live, chunk, chunk.offset)
                 if not live.is_recorded(chunk):
                     with live.waits.of(Cause.QUEUE):
@@ -184,10 +184,15 @@ class ParallelChunkProcessor:
                 async with abandoned_when_gone(body):
                     await self._acknowledged(self._relay, live, chunk)
         await self._on_recorded(live)
-        if self._mode is Mode.SEQUENTIAL:
+        if self._waits_for_the_destination(live, chunk):
             async with abandoned_when_gone(body):
                 await self.forwarded(live, chunk, chunk.end)
         return crc
+
+    def _waits_for_the_destination(self, live: LiveUpload, chunk: Chunk) -> bool:
+        """In sequential mode; but for a repeat of what was acknowledged in parallel mode, with a gap before it."""
+        ahead = live.is_recorded(chunk) and not live.recorded.covers(0, chunk.offset)
+        return self._mode is Mode.SEQUENTIAL and not ahead
 
     async def _room(self, held: AsyncExitStack, live: LiveUpload, chunk: Chunk) -> Room | None:
         """Where staging relays: room for the chunk; where its bytes came before, it is first acknowledged: see `Relay`."""

@@ -61,7 +61,7 @@ class SmallFiles:
     async def store(
         self, owner: str, wanted: NewUpload, body: RequestBody, *, idempotency_key: str | None
     ) -> LiveUpload:
-        """Receive the body as the file; returns when the upload has ended.
+        """Receive the body as the file; returns when the upload has ended, or goes on by itself since that takes long.
 
         Raises:
             LengthRequired, BodyTooLarge: not for this call.
@@ -100,9 +100,9 @@ class SmallFiles:
             raise
         live = await self._uploads.keep_received(live)
         async with abandoned_when_gone(body):
-            while not live.ended.is_set() and live.row.state is not UploadState.RECEIVING:
-                await live.turn()
-        if not live.ended.is_set():
+            if not await self._uploads.arrived(live):
+                return live
+        if not live.row.ended:
             await self._uploads.recorded(live)  # it was lost on the way, and nobody else can send it again
             raise RoomLost
         return live

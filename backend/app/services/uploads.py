@@ -59,9 +59,12 @@ from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.where_time_goes import WhereTimeGoes
 from app.staging.port import Staging
 
-__all__ = ["Uploads"]
+__all__ = ["ANSWER_S", "Uploads"]
 
 log = structlog.get_logger(__name__)
+
+ANSWER_S = 50.0
+"""How long an answer waits for a destination: proxies give up after 60 s by default. The upload goes on by itself."""
 
 
 class Uploads:
@@ -373,7 +376,7 @@ class Uploads:
         return row if self.relay is None else self.relay.with_digests(live, row)
 
     async def complete(self, live: LiveUpload, declared: DeclaredDigest) -> LiveUpload:
-        """The client says that it has sent everything; returns when the file is at its destination.
+        """The client says that it has sent everything; returns when the file is at its destination, or `ANSWER_S` later.
 
         Raises:
             IncompleteUpload: bytes are missing; names them.
@@ -383,8 +386,8 @@ class Uploads:
         await live.settled()
         if not live.row.ended:
             await unbroken(self._finish_receiving(live, declared))
-        while not live.row.ended and live.row.state is not UploadState.RECEIVING:
-            await live.turn()
+        if not await self.arrived(live):
+            return live
         if live.row.state is UploadState.COMPLETED:
             crc_differs = declared.crc32c is not None and declared.crc32c != live.row.crc32c
             sha_differs = declared.sha256 is not None and declared.sha256.hex() != live.row.sha256
@@ -399,6 +402,17 @@ class Uploads:
             f"The upload is {live.row.state}: {live.row.error_detail or 'it ended before it was complete'}",
             state=live.row.state.value,
         )
+
+    @staticmethod
+    async def arrived(live: LiveUpload) -> bool:
+        """Wait until its way to the destination is over, well or not; False: it takes longer than an answer may."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while not live.row.ended and live.row.state is not UploadState.RECEIVING:
+                    await live.turn()
+        except TimeoutError:
+            return live.row.ended
+        return True
 
     async def _finish_receiving(self, live: LiveUpload, declared: DeclaredDigest) -> None:
         if not live.all_recorded:

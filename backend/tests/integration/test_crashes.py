@@ -99,14 +99,14 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path |
 def test_what_was_acknowledged_survives_kills_at_random_moments(
     start_server: Start, seed: int, elsewhere: Path | None
 ) -> None:
-    """FAULTS 1: eleven kills each; server state ≥ last acknowledgement, every file equal, nothing half-visible."""
+    """FAULTS 1: seventeen kills each; server state ≥ last acknowledgement, every file equal, nothing half-visible."""
     chance = random.Random(seed)
     settings = {"FOREBAY_DESTINATION": f"disk:{elsewhere}"} if elsewhere else {}
     outages, witness, over = Outages(start_server(**settings), elsewhere), Witness(), threading.Event()
     with ThreadPoolExecutor(4) as pool:
         running = start_clients(pool, outages, witness, range(seed * 10, seed * 10 + 4), over)
         try:
-            for _ in range(11):
+            for _ in range(17):
                 witness.wait_for_acknowledgements(chance.randint(1, 25))
                 threading.Event().wait(chance.random() * 0.02)  # so that it hits any step of a request
                 outages.crash(witness)
