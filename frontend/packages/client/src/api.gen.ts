@@ -60,7 +60,7 @@ export interface paths {
         put?: never;
         /**
          * Complete Upload
-         * @description Everything was sent; answers when the file is at its destination.
+         * @description Everything was sent; answers when the file is at its destination, with 202 where that takes long.
          */
         post: operations["complete_upload_api_v1_uploads__upload_id__complete_post"];
         delete?: never;
@@ -99,7 +99,7 @@ export interface paths {
         get?: never;
         /**
          * Put File
-         * @description Store a file of at most one chunk; answers when it is at its destination.
+         * @description Store a file of at most one chunk; answers when it is at its destination, with 202 where that takes long.
          */
         put: operations["put_file_api_v1_files__filename__put"];
         post?: never;
@@ -635,7 +635,10 @@ export interface components {
             destination: string;
             /** Bytes Received */
             bytes_received: number;
-            /** Bytes Transferred */
+            /**
+             * Bytes Transferred
+             * @description At the destination: what it has confirmed, or the connection to it has taken of a request under way. A directory gets the file whole: 0 until then.
+             */
             bytes_transferred: number;
             /**
              * Missing
@@ -703,7 +706,10 @@ export interface components {
             total_bytes: number;
             /** Bytes Received */
             bytes_received: number;
-            /** Bytes Transferred */
+            /**
+             * Bytes Transferred
+             * @description At the destination: what it has confirmed, or the connection to it has taken of a request under way. A directory gets the file whole: 0 until then.
+             */
             bytes_transferred: number;
             /** Progress Percent */
             progress_percent: number;
@@ -836,7 +842,10 @@ export interface components {
             destination: string;
             /** Bytes Received */
             bytes_received: number;
-            /** Bytes Transferred */
+            /**
+             * Bytes Transferred
+             * @description At the destination: what it has confirmed, or the connection to it has taken of a request under way. A directory gets the file whole: 0 until then.
+             */
             bytes_transferred: number;
             /**
              * Missing
@@ -1554,6 +1563,15 @@ export interface operations {
                     "application/json": components["schemas"]["UploadView"];
                 };
             };
+            /** @description All bytes are kept; the destination takes its time. The upload goes on by itself: ask for it later. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadView"];
+                };
+            };
             /** @description Invalid request */
             400: {
                 headers: {
@@ -1633,7 +1651,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description Of this chunk (RFC 9530): sha-256, crc32c. */
-                "content-digest"?: string | null;
+                "content-digest"?: string[] | null;
             };
             path: {
                 upload_id: string;
@@ -1766,7 +1784,7 @@ export interface operations {
             header?: {
                 "content-type"?: string;
                 /** @description Of the file (RFC 9530): sha-256, crc32c. */
-                "content-digest"?: string | null;
+                "content-digest"?: string[] | null;
                 /** @description The same key begins the same upload, once. */
                 "idempotency-key"?: string | null;
             };
@@ -1783,6 +1801,15 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadView"];
+                };
+            };
+            /** @description All bytes are kept; the destination takes its time. The upload goes on by itself: ask for it later. */
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };
