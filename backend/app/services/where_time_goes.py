@@ -181,8 +181,13 @@ class WaitingTime:
 
     def total(self) -> list[float]:
         """Seconds since it was made, in the order of `Cause`."""
-        self._sync(self._clock())
-        return list(self._total)
+        now = self._clock()
+        seconds = [
+            total + waiting * (now - since) if waiting else total
+            for total, waiting, since in zip(self._total, self._open, self._since, strict=True)
+        ]
+        seconds[_DISK] += sum(max(0.0, thread.seconds(now) - counted) for thread, counted in self._threads.items())
+        return seconds
 
     def lately(self) -> Spent:
         """Seconds of the last `WINDOW_S`; of the last twentieth of a second perhaps not all yet."""
@@ -270,7 +275,7 @@ class WhereTimeGoes:
         for waiting, before in list(self._active.items()):
             after = waiting.total()
             for index in range(_COUNT):
-                sums[index] += after[index] - before[index]
+                sums[index] += max(0.0, after[index] - before[index])
             if waiting.active:
                 self._active[waiting] = after
             else:
