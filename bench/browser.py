@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import statistics
+import time
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,8 @@ from app.testing.surfer import Surfer, chromium
 __all__ = ["browser"]
 
 SIZE = 1024 * MIB
-_LONGEST_MS = 300_000.0
+_LONGEST_S = 300.0
+_LOOK_MS = 50.0
 _WATCH = """() => {
   window.longest = 0
   new PerformanceObserver((list) => {
@@ -62,10 +64,10 @@ def browser(directory: Path, *, rounds: int = 5) -> list[Figure]:
         ),
         Figure("longest task of the tab meanwhile", "≤ 100 ms", f"{longest_ms:.0f} ms", "none under 50 ms is told"),
         Figure(
-            "peak RSS of the tab",
+            "private memory of the tab at its peak",
             "≤ 300 MB",
             f"{tab_mb:.0f} MB",
-            "the renderer's process, what it maps of Chromium's program included",
+            "the renderer's process, page and worker; looked at 20 times a second",
         ),
     ]
 
@@ -80,19 +82,32 @@ def _by_page(server: Forebay, path: Path) -> tuple[float, float, float]:
         surfer.page.wait_for_selector("#pick-files", state="attached")
         surfer.page.evaluate(_WATCH)
         surfer.choose(path)
-        taken = surfer.page.wait_for_function(_TAKEN, timeout=_LONGEST_MS, polling=50).json_value()
-        longest = surfer.page.evaluate("window.longest")
-        return float(taken), float(longest), _tab_peak_mb()
+        tabs, peak, taken = _tabs(), 0.0, None
+        deadline = time.monotonic() + _LONGEST_S
+        while taken is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the page did not come to an end")
+            surfer.page.wait_for_timeout(_LOOK_MS)
+            peak = max(peak, *(_private_mb(tab) for tab in tabs))
+            taken = surfer.page.evaluate(_TAKEN)
+        return float(taken), float(surfer.page.evaluate("window.longest")), peak
 
 
-def _tab_peak_mb() -> float:
-    """Most resident memory of the largest renderer among our children, since its start."""
-    peaks = [0.0]
-    for process in psutil.Process().children(recursive=True):
-        if "--type=renderer" in process.cmdline():
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peaks += [int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM")]
-    return max(peaks)
+def _tabs() -> list[int]:
+    """Processes of tabs among our children."""
+    children = psutil.Process().children(recursive=True)
+    return [child.pid for child in children if "--type=renderer" in child.cmdline()]
+
+
+def _private_mb(pid: int) -> float:
+    """What a process has for itself, in MB: the figure of Chromium's own task manager. 0 once it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0.0
+    return (
+        sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(("RssAnon", "VmSwap"))) * 1024 / 1e6
+    )
 
 
 def _check(server: Forebay, path: Path, digest: str) -> None:
