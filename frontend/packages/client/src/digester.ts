@@ -3,24 +3,37 @@
 import { crc32c } from './crc32c.ts'
 import type { Digester } from './types.ts'
 
-const PIECE_BYTES = 1024 * 1024 // some milliseconds of one core
+const STEP_BYTES = 512 * 1024 // less than a millisecond of one core
 
 type Piece = Blob | Uint8Array<ArrayBuffer>
 
-/** Reads a piece of a file step by step, so that never more than `PIECE_BYTES` of it are in memory. */
+/** Reads a piece of a file step by step, so that little of it is in memory, and nobody waits long for the thread. */
 export async function crc32cOfPiece(piece: Piece, signal?: AbortSignal): Promise<number> {
-  const size = piece instanceof Blob ? piece.size : piece.length
   let crc = 0
-  for (let at = 0; at < size; at += PIECE_BYTES) {
+  for await (const bytes of piece instanceof Blob ? streamed(piece) : cut(piece)) {
     signal?.throwIfAborted()
-    if (piece instanceof Blob) {
-      crc = crc32c(new Uint8Array(await piece.slice(at, at + PIECE_BYTES).arrayBuffer()), crc)
-    } else {
-      crc = crc32c(piece.subarray(at, at + PIECE_BYTES), crc)
-      await new Promise((resolve) => setTimeout(resolve))
-    }
+    crc = crc32c(bytes, crc)
   }
   return crc
+}
+
+/** The blob's bytes as they come. One stream for the whole piece: each slice of its own would cost a millisecond. */
+async function* streamed(blob: Blob): AsyncGenerator<Uint8Array> {
+  const reader = blob.stream().getReader()
+  try {
+    for (let { done, value } = await reader.read(); !done && value; { done, value } = await reader.read()) {
+      yield value
+    }
+  } finally {
+    await reader.cancel().catch(() => {}) // what could not be read was told by `read`
+  }
+}
+
+async function* cut(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += STEP_BYTES) {
+    yield bytes.subarray(at, at + STEP_BYTES)
+    await new Promise((resolve) => setTimeout(resolve))
+  }
 }
 
 /** Computes on the caller's thread. */

@@ -289,7 +289,7 @@ describe('digests', () => {
     const digester = workerDigester(() => worker)
     expect(await digester.crc32c(new Blob([known]))).toBe(0xe3069283)
     const unreadable = new Blob([known])
-    unreadable.slice = () => {
+    unreadable.stream = () => {
       throw new DOMException('changed', 'NotReadableError')
     }
     await expect(digester.crc32c(unreadable)).rejects.toMatchObject({ name: 'NotReadableError' })
