@@ -31,7 +31,7 @@ from app.core.settings import Settings
 from app.core.settings_errors import SettingsError
 from app.core.upload import MAX_CHUNK_BYTES, MIB, Mode
 from app.destinations import DestinationUrlError, from_urls
-from app.destinations.port import Destination
+from app.destinations.port import Destination, KeepsInformed
 from app.ingress import Bodies, IngressConfig, WithBody, make_server
 from app.observability.banner import welcome
 from app.observability.ingress_counts import IngressCounts
@@ -145,6 +145,11 @@ class Server:
                 loops = [
                     background.create_task(_kept_going(work.run), name=type(work).__name__)
                     for work in (self.memory, self.lag, self.housekeeping, self.sampler)
+                ]
+                loops += [
+                    background.create_task(_kept_going(destination.keep_informed), name=f"inform-{name}")
+                    for name, destination in self.destinations.items()
+                    if isinstance(destination, KeepsInformed)
                 ]
                 self.transfers.start(background)
                 loops.append(background.create_task(_kept_going(recovery.go_on), name="recovery"))

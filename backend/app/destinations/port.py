@@ -21,6 +21,7 @@ __all__ = [
     "Advises",
     "Destination",
     "Digests",
+    "KeepsInformed",
     "KeepsValues",
     "Reports",
     "ServesFiles",
@@ -159,6 +160,14 @@ class Reports(Protocol):
 
     def report(self) -> Any:  # noqa: ANN401 - a dataclass of its own
         """Numbers and flags, without secrets: a dataclass."""
+
+
+@runtime_checkable
+class KeepsInformed(Protocol):
+    """A destination whose report tells what it has to ask for."""
+
+    async def keep_informed(self) -> None:
+        """Ask, and again now and then, until it is cancelled; where there is no answer, the report goes without."""
 
 
 @runtime_checkable

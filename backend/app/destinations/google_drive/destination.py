@@ -7,11 +7,14 @@ caller's business.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import Final
+
+import structlog
 
 from app.core.errors import DestinationFull, DestinationRefused, ForebayError
 from app.core.names import validate_filename, validate_folder
@@ -34,12 +37,15 @@ from app.destinations.port import Abilities, KeepsValues, Target
 
 __all__ = ["LEDGER_KEY", "GoogleDriveDestination"]
 
+log = structlog.get_logger(__name__)
+
 _TRANSFERS: Final = 32  # each is one connection, and Drive's rate is one connection's
+_INFORMED_EVERY_S: Final = 600.0
 LEDGER_KEY: Final = "google-drive-sent"
 
 
 class GoogleDriveDestination:
-    """`Destination` and `ServesFiles` over Google Drive."""
+    """`Destination`, `ServesFiles`, `Reports`, `KeepsInformed` and `Advises` over Google Drive."""
 
     def __init__(
         self,
@@ -110,9 +116,7 @@ class GoogleDriveDestination:
         await self._ask_for_room(shared=place.drive_id is not None)
 
     async def _ask_for_room(self, *, shared: bool) -> None:
-        quota = (await self._api.call("GET", "/about", params={"fields": "storageQuota"})).value().get("storageQuota")
-        said = quota if isinstance(quota, dict) else {}
-        self._used, self._room = _number(said.get("usage")), _number(said.get("limit"))
+        await self._look_at_storage()
         if shared or self._room is None:
             return
         if not self._room:
@@ -122,6 +126,22 @@ class GoogleDriveDestination:
                 "Google Drive has no storage left. Make room there (the trash counts as well) or buy more. What was received"
                 " is kept."
             )
+
+    async def _look_at_storage(self) -> None:
+        quota = (await self._api.call("GET", "/about", params={"fields": "storageQuota"})).value().get("storageQuota")
+        said = quota if isinstance(quota, dict) else {}
+        self._used, self._room = _number(said.get("usage")), _number(said.get("limit"))
+
+    async def keep_informed(self) -> None:
+        """How much was sent, from the database; how much is stored, from Drive, every ten minutes."""
+        while True:
+            await self._ledger.load()
+            try:
+                await self._look_at_storage()
+            except ForebayError as exc:
+                self._used = self._room = None
+                log.info("how much is stored is not known now", code=exc.code, detail=exc.detail)
+            await asyncio.sleep(_INFORMED_EVERY_S)
 
     async def begin(self, target: Target, saved: str | None) -> DriveSession:
         """A resumable upload."""
@@ -144,7 +164,7 @@ class GoogleDriveDestination:
     def report(self) -> DriveReport:
         """For the status page; asks nothing."""
         return DriveReport(
-            sent_in_24_hours=self._ledger.sent,
+            sent_in_24_hours=self._ledger.known,
             daily_limit=self._ledger.limit,
             storage_used=self._used,
             storage_limit=self._room,

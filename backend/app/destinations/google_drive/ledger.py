@@ -121,6 +121,11 @@ class Ledger:
         return self._window.sent(self._clock())
 
     @property
+    def known(self) -> int | None:
+        """The same, for people: None as long as what was kept could not be read."""
+        return self.sent if self._loaded else None
+
+    @property
     def left(self) -> int:
         """Bytes that may still be sent now."""
         return max(0, self.limit - self.sent)

@@ -11,7 +11,7 @@ __all__ = ["DriveReport"]
 class DriveReport:
     """Sizes in bytes; None where it is not known."""
 
-    sent_in_24_hours: int
+    sent_in_24_hours: int | None
     daily_limit: int
     storage_used: int | None
     storage_limit: int | None

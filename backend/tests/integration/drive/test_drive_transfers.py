@@ -18,6 +18,7 @@ from app.testing.drive_emulator.faults import (
     ErrorIn200,
     Expire,
     LoseAnswer,
+    Stall,
     Status,
     WrongDigest,
 )
@@ -258,6 +259,44 @@ def test_many_at_once_into_one_new_folder(rig: Rig) -> None:
     stored = {file.name: rig.drive.content(file.id) for file in rig.drive.files.values() if file.sha256}
     assert stored == contents
     assert sorted(file.name for file in rig.drive.files.values() if not file.sha256) == ["folder", "new"]
+
+
+def test_the_status_tells_of_what_was_sent_and_is_stored_also_after_a_restart(rig: Rig, content: bytes) -> None:
+    """Before anything is uploaded; what can't be known is null, and nobody waits for it."""
+
+    def told() -> dict[str, Any]:
+        report: dict[str, Any] = rig.api.status()["destinations"]["default"]["report"]
+        return report
+
+    def again() -> None:
+        rig.api.close()
+        rig.product.__exit__()
+        rig.run()
+
+    rig.drive.set_storage_quota(100 * MIB)
+    rig.run()
+    rig.upload(content)
+    assert told()["sent_in_24_hours"] == len(content)
+    again()
+    rig.product.wait_for(lambda: rig.product.server.destinations["default"].report().storage_used is not None)
+    assert told() == {
+        "sent_in_24_hours": len(content),
+        "daily_limit": 750 * 10**9,
+        "storage_used": len(content),
+        "storage_limit": 100 * MIB,
+        "login_ok": True,
+    }
+    rig.drive.script([Rule("about", Stall(60))])
+    again()
+    rig.drive.wait(lambda event: event.kind is Kind.FAULT)
+    assert told() == {
+        "sent_in_24_hours": len(content),
+        "daily_limit": 750 * 10**9,
+        "storage_used": None,
+        "storage_limit": None,
+        "login_ok": None,
+    }
+    assert rig.upload(b"another", name="another.bin")["state"] == "completed"
 
 
 def test_nothing_secret_is_told_to_anybody(rig: Rig, content: bytes) -> None:

@@ -116,7 +116,7 @@ async def test_the_ledger_outlives_the_server(start_rig: Any, rig: Any, data: by
     values.error = DatabaseUnavailable()
     second = start_rig(rig.drive, values=values)
     await second.store(data, "u2", filename="2")
-    assert second.destination.report().sent_in_24_hours == len(data)
+    assert second.destination.report().sent_in_24_hours is None  # it is not known what was sent before
     values.error = None
     await second.store(data, "u3", filename="3")
     assert second.destination.report().sent_in_24_hours == 3 * len(data)
