@@ -87,5 +87,6 @@ def test_uploads_that_wait_for_the_quota_are_counted_and_nothing_is_asked_of_the
         assert "Nothing is to be done" in state["sentence"]
         stream.until(lambda said: said.rows.get(view["id"], {}).get("slowness") == "backoff")
         assert stream.rows[view["id"]]["problem"] == state["sentence"]
-        told = [one for one in stream.incidents.values() if one["kind"] == "destination"]
-        assert [one["sentence"] for one in told] == [f"Destination default: {state['sentence']}"]
+        stream.until(lambda said: any(one["kind"] == "destination" for one in said.incidents.values()))
+        told = [one["sentence"] for one in stream.incidents.values() if one["kind"] == "destination"]
+        assert told == [f"Destination default: {state['sentence']}"]
