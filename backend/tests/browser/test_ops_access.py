@@ -49,9 +49,9 @@ def test_others_are_refused_and_may_sign_in_as_an_operator(
 ) -> None:
     """They see nothing of the board, not even after a refresh."""
     sign_in(page, make_token(guarded, "anna"))
-    expect(page.get_by_text("This page is for operators, and anna is none.")).to_be_visible()
+    expect(page.get_by_text("This page is for operators; anna is not one.")).to_be_visible()
     page.reload()
-    expect(page.get_by_text("This page is for operators, and anna is none.")).to_be_visible()
+    expect(page.get_by_text("This page is for operators; anna is not one.")).to_be_visible()
     assert page.get_by_role("heading", name="Uploads").count() == 0
     sign_in(page, make_token(guarded, "olga", "--operator"))
     expect(page.get_by_text("Live", exact=True)).to_be_visible()

@@ -31,12 +31,12 @@ OpenPage = Callable[..., Surfer]
 def busy(
     start_server: Callable[..., ServerProcess], drive: DriveEmulator, drive_settings: dict[str, str]
 ) -> Iterator[ServerProcess]:
-    """A server with a Drive that fails, forty uploads, one of which sends and one of which is held up."""
+    """A server with a Drive that fails, twenty uploads, one of which sends and one of which is held up."""
     drive.script([Rule("any", Status(503, retry_after=20))])
     server = start_server(**drive_settings)
     with ExitStack() as clients:
         one: ApiClient = clients.enter_context(ApiClient(("127.0.0.1", server.port)))
-        for number in range(38):
+        for number in range(18):
             one.create(
                 f"a file with a rather long name that somebody thought of, number {number}.bin", (number + 1) * MIB
             )
@@ -53,7 +53,7 @@ def open_board(open_page: OpenPage, server: ServerProcess, **options: Any) -> Su
     """It is live, and has everything."""
     surfer = open_page(f"{server.url}/ops", **options)
     expect(surfer.page.get_by_text("Live", exact=True)).to_be_visible(timeout=PATIENCE_MS)
-    expect(surfer.page.locator("tbody tr[data-upload]")).to_have_count(40, timeout=PATIENCE_MS)
+    expect(surfer.page.locator("tbody tr[data-upload]")).to_have_count(20, timeout=PATIENCE_MS)
     expect(surfer.page.locator("li.destination")).to_contain_text("Google Drive")
     expect(surfer.page.get_by_role("list", name="What happened lately")).to_contain_text("Refusal")
     return surfer

@@ -59,9 +59,9 @@ function NoOperator({ user }: { user: string }): JSX.Element {
   return (
     <div class="ops-refused">
       <p class="notice warn" role="alert">
-        This page is for operators, and {user} is none.
+        This page is for operators; {user} is not one.
       </p>
-      <SignIn why="Sign in with the token of an operator." onSignedIn={admit} />
+      <SignIn why="This page needs the token of an operator." onSignedIn={admit} />
     </div>
   )
 }
