@@ -13,10 +13,12 @@ from typing import Final
 
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Locator, Page, expect, sync_playwright
 
-__all__ = ["NETWORK_TROUBLE", "Surfer", "chromium"]
+__all__ = ["ELSEWHERE", "NETWORK_TROUBLE", "Surfer", "chromium"]
 
 MIB: Final = 1 << 20
 PATIENCE_MS: Final = 30_000.0
+ELSEWHERE: Final = "forebay.test"
+"""A name that leads to this machine, and that a browser does not take for it: a server on the network, without TLS."""
 NETWORK_TROUBLE: Final = re.compile(r"Failed to load resource|net::ERR_")
 """What the browser itself says of an answer that is an error, or that never came."""
 
@@ -32,7 +34,9 @@ def chromium() -> Iterator[Browser]:
     if program is None:
         raise FileNotFoundError("chromium")
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments = [f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"]
+        if os.geteuid() == 0:
+            arguments.append("--no-sandbox")
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         try:
             yield browser

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.testing.server_process import ServerProcess
-from app.testing.surfer import NETWORK_TROUBLE, Surfer
+from app.testing.surfer import ELSEWHERE, NETWORK_TROUBLE, Surfer
 
 
 @pytest.fixture
@@ -58,6 +58,21 @@ def test_signing_out_ends_it(
     surfer.page.get_by_role("button", name="Sign in").click()
     surfer.page.get_by_role("button", name="Sign out").click()
     expect(surfer.page.get_by_label("Access token")).to_be_visible()
+
+
+def test_without_tls_on_a_network_it_works_as_well(
+    open_page: Callable[..., Surfer], start_server: Callable[..., ServerProcess], make_file: Callable[..., Path]
+) -> None:
+    """There browsers take much away from pages: random names, locks, the clipboard."""
+    server = start_server(FOREBAY_AUTH="none", FOREBAY_ALLOWED_HOSTS=f"{ELSEWHERE},127.0.0.1")
+    surfer = open_page(f"http://{ELSEWHERE}:{server.port}")
+    assert surfer.page.evaluate("isSecureContext") is False
+    path = make_file("plain.bin", 3 << 20)
+    surfer.choose(path)
+    row = surfer.wait_for_phase("plain.bin", "completed")
+    assert (server.files / "plain.bin").read_bytes() == path.read_bytes()
+    row.get_by_role("button", name="Copy the SHA-256").click()
+    expect(surfer.page.get_by_role("status")).to_have_text("The checksum was copied.")
 
 
 def test_an_upload_waits_for_a_new_sign_in(

@@ -3,5 +3,6 @@
 export { ForebayClient, fileSource } from './client.ts'
 export { inlineDigester, workerDigester } from './digester.ts'
 export { ForebayError } from './errors.ts'
+export { newKey } from './key.ts'
 export { eventSourceEvents } from './news.ts'
 export * from './types.ts'

@@ -15,6 +15,7 @@ import { crc32cOf, sha256Of } from './crc32c.ts'
 import { Emitter } from './emitter.ts'
 import { ForebayError, isOutdated, isTransient } from './errors.ts'
 import type { Api } from './http.ts'
+import { newKey } from './key.ts'
 import type { LanePool } from './lanes.ts'
 import { Meter } from './meter.ts'
 import { missingChunks } from './plan.ts'
@@ -110,7 +111,7 @@ export class UploadTask implements Upload {
     this.#source = source
     this.#options = options
     this.#id = options.uploadId ?? null
-    this.#key = options.idempotencyKey ?? crypto.randomUUID()
+    this.#key = options.idempotencyKey ?? newKey()
     this.api = shared.api
     this.pool = shared.pool
     this.reader = new Reader(source, shared.digester)
@@ -234,7 +235,7 @@ export class UploadTask implements Upload {
     if (LOST.has(error.code) || ENDED.has(this.#info?.state ?? '')) {
       this.#id = null
       this.#info = null
-      this.#key = crypto.randomUUID()
+      this.#key = newKey()
       this.reader.reset()
     }
     this.#stop('failed')

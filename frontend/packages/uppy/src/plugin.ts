@@ -2,6 +2,7 @@ import {
   ForebayClient,
   type ForebayError,
   fileSource,
+  newKey,
   type Source,
   type Upload,
   type UploadOptions,
@@ -102,7 +103,7 @@ export class ForebayUpload<M extends Meta, B extends Body> extends BasePlugin<Op
       if (before !== undefined) this.#end(id, before)
       const file = this.uppy.getFile(id) as WithState<M, B>
       const known = file.forebay
-      const key = known?.key ?? crypto.randomUUID()
+      const key = known?.key ?? newKey()
       const upload = this.#client.upload(
         this.#source(file),
         this.#uploadOptions(file, known?.uploadId ?? null, key),
@@ -189,7 +190,7 @@ export class ForebayUpload<M extends Meta, B extends Body> extends BasePlugin<Op
       }),
       upload.on('error', (error) => {
         // Without an answer the upload may have been created: then the same key finds it.
-        const given = upload.id === null && !UNANSWERED.has(error.code) ? crypto.randomUUID() : key
+        const given = upload.id === null && !UNANSWERED.has(error.code) ? newKey() : key
         this.#patch(id, { ...this.#described(job, given), error: plain(error) })
         this.uppy.emit('upload-error', this.uppy.getFile(id), { name: error.name, message: error.detail })
         this.#end(id, job)
@@ -268,10 +269,7 @@ export class ForebayUpload<M extends Meta, B extends Body> extends BasePlugin<Op
     if (file.progress.uploadComplete || (job === undefined && !known?.uploadId)) return
     const upload =
       job?.upload ??
-      this.#client.upload(
-        this.#source(file),
-        this.#uploadOptions(file, known?.uploadId ?? null, crypto.randomUUID()),
-      )
+      this.#client.upload(this.#source(file), this.#uploadOptions(file, known?.uploadId ?? null, newKey()))
     if (job !== undefined) this.#end(file.id, job)
     upload.cancel().catch((error: unknown) => {
       // It expires there by itself.

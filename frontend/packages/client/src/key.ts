@@ -1,0 +1,5 @@
+/** Names that nobody else makes: 128 random bits, as hex. (`crypto.randomUUID` is not there on plain HTTP.) */
+export function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
