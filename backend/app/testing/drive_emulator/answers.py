@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
 
@@ -13,8 +14,9 @@ from app.testing.drive_emulator.fields import FILE_FIELDS, Mask, parse_fields, s
 from app.testing.drive_emulator.model import DriveFile, resource
 from app.testing.drive_emulator.tree import Tree
 
-__all__ = ["file_answer", "json_answer", "json_of", "selected"]
+__all__ = ["file_answer", "json_answer", "json_of", "number_of", "selected"]
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _DEFAULT_FIELDS = "kind,id,name,mimeType"
 
 
@@ -31,9 +33,18 @@ def json_of(body: bytes | bytearray) -> object:
         ApiRefusal: it is something else.
     """
     try:
-        return json.loads(body) if body.strip() else {}
-    except ValueError:
+        value: object = json.loads(body) if body.strip() else {}
+        json.dumps(
+            value, ensure_ascii=False
+        ).encode()  # a surrogate alone is no text: nothing could be answered with it
+    except (ValueError, RecursionError):
         raise ApiRefusal(HTTPStatus.BAD_REQUEST, "parseError", "Parse Error") from None
+    return value
+
+
+def number_of(text: str) -> int | None:
+    """The whole number that a header or parameter is; None where it is none, or none that is a size."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def selected(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 
 from aiohttp import web
 
-from app.testing.drive_emulator.errors import ApiRefusal
+from app.testing.drive_emulator.answers import json_of
 from app.testing.drive_emulator.events import Event, Kind
 from app.testing.drive_emulator.faults import CutAfter, Fault, SlowRead, Stall
 from app.testing.drive_emulator.model import Caller
@@ -83,12 +82,7 @@ class Call:
         Raises:
             ApiRefusal: it is something else.
         """
-        if not await self.request.read():
-            return {}
-        try:
-            return await self.request.json()
-        except ValueError:
-            raise ApiRefusal(HTTPStatus.BAD_REQUEST, "parseError", "Parse Error") from None
+        return json_of(await self.request.read())
 
     async def pause(self, seconds: float) -> None:
         """Do nothing for a while.

@@ -7,12 +7,14 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from app.testing.drive_emulator.answers import json_of
+from app.testing.drive_emulator.answers import json_of, number_of
+from app.testing.drive_emulator.errors import ApiRefusal
 from app.testing.drive_emulator.script import ScriptError, parse_rules
 from app.testing.drive_emulator.world import World
 
 __all__ = ["control_routes"]
 
+_LARGEST = 1 << 62
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -37,10 +39,10 @@ class Control:
 
     async def events(self, request: web.Request) -> web.Response:
         """Those numbered above `after`."""
-        after = request.query.get("after", "0")
-        if not after.isdecimal():
+        after = number_of(request.query.get("after", "0"))
+        if after is None:
             raise web.HTTPBadRequest(text="after must be a number\n")
-        return web.json_response([event.as_dict() for event in self._world.events.after(int(after))])
+        return web.json_response([event.as_dict() for event in self._world.events.after(after)])
 
     async def sessions(self, _request: web.Request) -> web.Response:
         """All there were."""
@@ -101,8 +103,11 @@ class Control:
 
     async def limits(self, request: web.Request) -> web.Response:
         """Changes what the object names: storage_quota, daily_limit, latency, rate (null: none); new_day forgets uploads."""
-        body = json_of(await request.read())
         known = {"storage_quota", "daily_limit", "latency", "rate", "new_day"}
+        try:
+            body = json_of(await request.read())
+        except ApiRefusal:
+            body = None
         if not isinstance(body, dict) or set(body) - known or not all(map(_is_amount, body.values())):
             raise web.HTTPBadRequest(text=f"an object of numbers or nulls by {', '.join(sorted(known))}\n")
         world = self._world
@@ -117,7 +122,7 @@ class Control:
 
 
 def _is_amount(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and value >= 0)
+    return value is None or (type(value) in {int, float} and 0 <= value <= _LARGEST)  # type: ignore[operator]
 
 
 def control_routes(world: World) -> list[web.RouteDef]:

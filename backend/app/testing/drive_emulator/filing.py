@@ -7,7 +7,7 @@ from app.testing.drive_emulator.call import Call
 from app.testing.drive_emulator.content import Content
 from app.testing.drive_emulator.events import Kind
 from app.testing.drive_emulator.fields import FILE_FIELDS
-from app.testing.drive_emulator.metadata import Intent, Metadata
+from app.testing.drive_emulator.metadata import Intent, Metadata, media_type_of
 from app.testing.drive_emulator.model import DriveFile
 from app.testing.drive_emulator.tree import Tree
 
@@ -25,7 +25,7 @@ def intent_of(call: Call, data: Metadata, media_type: str | None) -> Intent:
     target = None if file_id is None else call.world.tree.see(file_id, caller, all_drives=call.all_drives)
     fields = call.request.query.get("fields")
     selected({}, fields, "id", FILE_FIELDS)
-    return Intent(data, caller, call.all_drives, fields, media_type, target)
+    return Intent(data, caller, call.all_drives, fields, media_type_of(media_type), target)
 
 
 def check(tree: Tree, intent: Intent, size: int, *, starts: bool) -> None:

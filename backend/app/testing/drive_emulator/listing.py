@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from app.testing.drive_emulator.answers import json_answer, selected
+from app.testing.drive_emulator.answers import json_answer, number_of, selected
 from app.testing.drive_emulator.call import Call
 from app.testing.drive_emulator.errors import invalid_parameter, not_found
 from app.testing.drive_emulator.faults import WrongDigest
@@ -78,11 +78,12 @@ def _ordered(files: list[DriveFile], order: str | None) -> list[DriveFile]:
 
 def _place(call: Call) -> tuple[int, int]:
     query = call.request.query
-    size = query.get("pageSize", str(_PAGE))
-    if not size.isdecimal() or not 1 <= int(size) <= _PAGE_AT_MOST:
-        message = f"Invalid value '{size}'. Values must be within the range: [1, {_PAGE_AT_MOST}]"
+    said = query.get("pageSize", str(_PAGE))
+    size = number_of(said)
+    if size is None or not 1 <= size <= _PAGE_AT_MOST:
+        message = f"Invalid value '{said}'. Values must be within the range: [1, {_PAGE_AT_MOST}]"
         raise invalid_parameter("pageSize", message)
     try:
-        return int(base64.urlsafe_b64decode(query.get("pageToken", "MA=="))), int(size)
+        return int(base64.urlsafe_b64decode(query.get("pageToken", "MA=="))), size
     except (ValueError, binascii.Error):
         raise invalid_parameter("pageToken", "Invalid Value") from None

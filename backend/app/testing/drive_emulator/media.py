@@ -14,7 +14,8 @@ from app.testing.drive_emulator.errors import ApiRefusal
 __all__ = ["download"]
 
 _PIECE_BYTES = 262_144
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_DIGITS = 18
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:
@@ -24,9 +25,14 @@ def _range(header: str | None, size: int) -> tuple[int, int] | None:
         return None
     first, last = form.groups()
     if not first:
-        return max(0, size - int(last)), size
-    end = min(size, int(last) + 1) if last else size
-    return (int(first), end) if int(first) < size and int(first) < end else (size, size)
+        return max(0, size - _position(last)), size
+    start, end = _position(first), min(size, _position(last) + 1) if last else size
+    return (start, end) if start < size and start < end else (size, size)
+
+
+def _position(digits: str) -> int:
+    """The number, or one beyond every file."""
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
 
 
 async def download(call: Call) -> web.StreamResponse:

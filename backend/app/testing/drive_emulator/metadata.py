@@ -8,7 +8,7 @@ from http import HTTPStatus
 from app.testing.drive_emulator.errors import ApiRefusal
 from app.testing.drive_emulator.model import Caller, DriveFile
 
-__all__ = ["Intent", "Metadata", "parse_error"]
+__all__ = ["Intent", "Metadata", "media_type_of", "parse_error"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +46,23 @@ class Metadata:
         known = {forms[name][0]: value for name, value in body.items() if name in forms and value is not None}
         if not all(isinstance(body[name], forms[name][1]) for name in forms if body.get(name) is not None):
             raise parse_error()
-        return cls(**known)
+        if not all(isinstance(parent, str) for parent in known.get("parents", ())):
+            raise parse_error()
+        for named in ("app_properties", "properties"):
+            if not all(value is None or isinstance(value, str) for value in known.get(named, {}).values()):
+                raise parse_error()
+        return cls(**{**known, "mime_type": media_type_of(known.get("mime_type"))})
+
+
+def media_type_of(said: str | None) -> str | None:
+    """A type as it was said, which must be able to stand in a header.
+
+    Raises:
+        ApiRefusal: it can't.
+    """
+    if said is not None and not (said.isascii() and said.isprintable()):
+        raise ApiRefusal(HTTPStatus.BAD_REQUEST, "badRequest", "Bad Request")
+    return said
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ __all__ = [
     "same_total",
 ]
 
-_FORM = re.compile(r"bytes\s+(?:\*|(\d+)-(\d+|\*))/(\d+|\*)")
+_FORM = re.compile(r"bytes\s+(?:\*|([0-9]{1,18})-([0-9]{1,18}|\*))/([0-9]{1,18}|\*)")
 
 
 class RangeRefusal(UploadRefusal):

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from app.testing.drive_emulator.answers import file_answer, json_of
+from app.testing.drive_emulator.answers import file_answer, json_of, number_of
 from app.testing.drive_emulator.call import Call
 from app.testing.drive_emulator.content import Content, Intake
 from app.testing.drive_emulator.errors import ApiRefusal, invalid_parameter
@@ -55,9 +55,9 @@ async def begin(call: Call) -> web.Response:
 async def _session(call: Call) -> web.Response:
     world, headers = call.world, call.request.headers
     said = headers.get("X-Upload-Content-Length")
-    if said is not None and not said.isdecimal():
+    total = None if said is None else number_of(said)
+    if said is not None and total is None:
         raise invalid_parameter("X-Upload-Content-Length", "Invalid Value")
-    total = None if said is None else int(said)
     intent = intent_of(call, Metadata.parse(await call.json()), headers.get("X-Upload-Content-Type"))
     check(world.tree, intent, total or 0, starts=True)
     session = Session(len(world.sessions) + 1, intent, world.vault.new(), total)

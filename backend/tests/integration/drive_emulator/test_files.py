@@ -316,3 +316,60 @@ async def test_an_upload_of_another_type_is_refused(raw: Any) -> None:
     assert (await raw.ask("POST", "/upload/drive/v3/files?uploadType=carrier-pigeon")).status == 400
     headers = {"X-Upload-Content-Length": "many"}
     assert (await raw.ask("POST", "/upload/drive/v3/files?uploadType=resumable", headers=headers)).status == 400
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b'{"name": "\\ud800"}',
+        b'{"name": "a", "description": "\\udfff"}',
+        b'{"name": "\xed\xa0\x80"}',
+        b'{"name": "a", "appProperties": {"\\ud800": "b"}}',
+        b'{"name": "a", "appProperties": {"a": {}}}',
+        b'{"name": "a", "parents": [[]]}',
+        b'{"name": "a", "mimeType": "text/plain\\r\\nX: y"}',
+        b'{"name": "a", "size": %s}' % (b"9" * 5000),
+        b"[" * 100_000,
+    ],
+    ids=["name", "description", "bytes", "key", "property", "parent", "type", "number", "depth"],
+)
+@pytest.mark.parametrize("path", ["/drive/v3/files", "/upload/drive/v3/files?uploadType=resumable"])
+async def test_metadata_that_is_none_is_refused_and_leaves_nothing(raw: Any, path: str, metadata: bytes) -> None:
+    """What could not be answered with, stored or sent; the next list is as it was."""
+    refused = await raw.ask("POST", path, data=metadata, headers={"Content-Type": "application/json; charset=odd"})
+    assert refused.status == 400, refused.body
+    assert (await raw.ask("GET", "/drive/v3/files?fields=*")).json()["files"] == []
+
+
+HUGE = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/drive/v3/files?pageSize=" + HUGE, {}),
+        ("GET", "/drive/v3/files?pageSize=\u0663", {}),
+        ("POST", "/upload/drive/v3/files?uploadType=resumable", {"X-Upload-Content-Length": HUGE}),
+        ("PUT", "SESSION", {"Content-Range": f"bytes */{HUGE}"}),
+        ("PUT", "SESSION", {"Content-Range": f"bytes 0-{HUGE}/*"}),
+        ("POST", "/upload/drive/v3/files?uploadType=media", {"Content-Type": "text/\u00ff"}),
+    ],
+    ids=["page", "digits", "length", "question", "range", "type"],
+)
+async def test_numbers_and_types_that_are_none_are_refused(
+    raw: Any, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """With the status that Drive has for what it can't read."""
+    uri = await raw.begin()
+    refused = await raw.ask(method, uri if path == "SESSION" else path, headers=headers)
+    assert refused.status == 400, refused.body
+    assert (await raw.ask("GET", "/drive/v3/files?fields=*")).json()["files"] == []
+
+
+async def test_a_range_of_huge_numbers_lies_behind_the_end(raw: Any) -> None:
+    """As any other beyond it."""
+    stored = await raw.put(await raw.begin(), b"12345")
+    address = f"/drive/v3/files/{stored.json()['id']}?alt=media"
+    assert (await raw.ask("GET", address, headers={"Range": f"bytes={HUGE}-"})).status == 416
+    assert (await raw.ask("GET", address, headers={"Range": f"bytes=1-{HUGE}"})).body == b"2345"
+    assert (await raw.ask("GET", address, headers={"Range": f"bytes=-{HUGE}"})).body == b"12345"
