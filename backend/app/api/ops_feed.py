@@ -244,7 +244,8 @@ class OpsFeed:
         """Its row, if it differs from what was sent."""
         row = self._row(live)
         written = row.model_dump_json()
-        if row.bytes_per_second or any(vars(row.where).values()):
+        may_fall_silent = row.slowness is None and row.state is not UploadState.TRANSFERRING
+        if row.bytes_per_second or any(vars(row.where).values()) or may_fall_silent:
             self._moving.add(row.id)
         else:
             self._moving.discard(row.id)
