@@ -52,6 +52,7 @@ export class Retrier {
     passes: (error: ForebayError) => boolean = isTransient,
   ): Promise<T> {
     for (let attempt = 0; ; attempt++) {
+      signal.throwIfAborted()
       const startedAt = Date.now()
       try {
         return await task(attempt)

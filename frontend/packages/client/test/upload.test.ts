@@ -154,13 +154,31 @@ describe('against one server', () => {
   })
 
   test('cancelled while it is being created, it is cancelled at the server too', async () => {
-    const upload = new ForebayClient({ endpoint: server.endpoint }).upload(source('early.bin', 8 * MIB))
+    let asked = () => {}
+    const creating = new Promise<void>((resolve) => {
+      asked = resolve
+    })
+    const client = new ForebayClient({ endpoint: server.endpoint, onRequest: () => asked() })
+    const upload = client.upload(source('early.bin', 8 * MIB))
     upload.start()
+    await creating
     await upload.cancel()
     expect(upload.state).toBe('cancelled')
     const { uploads } = await (await fetch(`${server.endpoint}/uploads?limit=500`)).json()
     const early = uploads.find((one: { filename: string }) => one.filename === 'early.bin')
-    expect(early?.state ?? 'cancelled').toBe('cancelled')
+    expect(early.state).toBe('cancelled')
+  })
+
+  test('paused before it has begun, it sends nothing until it is resumed', async () => {
+    let requests = 0
+    const client = new ForebayClient({ endpoint: server.endpoint, onRequest: () => requests++ })
+    const upload = client.upload(source('not-yet.bin', MIB))
+    upload.start()
+    upload.pause()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(requests).toBe(0)
+    upload.resume()
+    expect((await upload.done).verified).toBe(true)
   })
 
   test('an upload that is gone fails clearly, and a retry begins anew', async () => {
