@@ -15,10 +15,10 @@ from typing import Final
 
 import aiohttp
 
-from app.core.errors import DestinationUnavailable, NotFound
+from app.core.errors import DestinationUnavailable, ForebayError, NotFound
 from app.core.upload import KIB
 from app.destinations.google_drive.api import BROKEN, Answer, DriveApi
-from app.destinations.google_drive.faults import unreachable
+from app.destinations.google_drive.faults import of_a_download, unreachable
 from app.destinations.google_drive.files import is_id
 
 __all__ = ["open_content"]
@@ -56,7 +56,13 @@ async def open_content(
     if not is_id(file_id):
         raise NotFound
     wanted = _Wanted(start, end, size)
-    response, head = await _begin(api, file_id, wanted)
+    refused: ForebayError | None = None
+    try:
+        response, head = await _begin(api, file_id, wanted)
+    except ForebayError as exc:
+        refused = of_a_download(exc)
+    if refused is not None:
+        raise refused
     pieces = _pieces(response, head, wanted)
     try:
         yield pieces
@@ -148,6 +154,6 @@ async def _pieces(response: aiohttp.ClientResponse, head: bytes, wanted: _Wanted
     except BROKEN as exc:
         broken = unreachable(exc)
     if broken is not None:
-        raise broken
+        raise of_a_download(broken)
     if left:
         raise DestinationUnavailable("The stored file is shorter than it was.")

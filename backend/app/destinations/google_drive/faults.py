@@ -27,9 +27,11 @@ from app.core.errors import (
     ForebayError,
 )
 
-__all__ = ["NO_STORAGE", "Refusal", "error_for", "refusal_in", "unreachable"]
+__all__ = ["NO_STORAGE", "Refusal", "error_for", "of_a_download", "refusal_in", "says_why", "unreachable"]
 
 _KEPT: Final = "What was received is kept."
+_GO_ON: Final = "Uploads go on when it is back."
+_ABOUT_UPLOADS: Final = re.compile(rf" What was received is kept(?:\.|, [^.]*\.)(?: {re.escape(_GO_ON)})?")
 _LONGEST_WAIT_S: Final = 3600
 _A_WORD: Final = re.compile(r"[A-Za-z_]{1,60}")
 _DAILY_SENTENCE: Final = (
@@ -148,7 +150,7 @@ def _by_reason(reason: str, refusal: Refusal) -> ForebayError | None:  # noqa: P
         no_storage = reason == "storageQuotaExceeded" and refusal.message.startswith("Service Accounts")
         return DestinationFull(NO_STORAGE if no_storage else f"{_FULL[reason]} {_KEPT}")
     if reason in _DAILY:
-        sentence = f"{_DAILY[reason]} {_KEPT} Uploads go on when it is back."
+        sentence = f"{_DAILY[reason]} {_KEPT} {_GO_ON}"
         return DestinationQuotaReached(sentence, retry_after_s=refusal.retry_after_s)
     if reason in _LOGIN:
         return _login_lost()
@@ -175,6 +177,12 @@ def unreachable(exc: BaseException) -> DestinationUnavailable:
     kind = type(exc).__name__ if not isinstance(number, int) else f"{type(exc).__name__}, error {number}"
     what = "is too slow" if isinstance(exc, TimeoutError) else "can't be reached, or broke off"
     return DestinationUnavailable(f"Google Drive {what} ({kind}). {_KEPT}")
+
+
+def of_a_download(error: ForebayError) -> ForebayError:
+    """The error for whoever reads a stored file: nothing was received from them, so nothing is said of it."""
+    said = _ABOUT_UPLOADS.sub("", error.detail)
+    return type(error)(said, retry_after_s=error.asked_for_s, **error.extensions)
 
 
 def _passes(status: int) -> bool:

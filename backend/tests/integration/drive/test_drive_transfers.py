@@ -17,6 +17,7 @@ from app.testing.drive_emulator.faults import (
     CutAfter,
     ErrorIn200,
     Expire,
+    Fault,
     LoseAnswer,
     Stall,
     Status,
@@ -71,6 +72,34 @@ def test_an_error_in_a_200_is_not_the_file(rig: Rig, ranged: dict[str, str]) -> 
     refused = rig.api.request("GET", address, headers=ranged)
     assert (refused.status, refused.code) == (503, "destination-unavailable")
     assert rig.api.request("GET", address).body == b"what was stored"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Status(503, retry_after=7),
+        Status(429, retry_after=7),
+        Status(403, "userRateLimitExceeded", retry_after=7),
+        Status(403, "quotaExceeded", retry_after=7),
+        Status(403, "downloadQuotaExceeded"),
+        Status(403, "somethingNew"),
+        Status(401),
+        CutAfter(0),
+        ErrorIn200(),
+    ],
+    ids=repr,
+)
+def test_who_downloads_is_told_when_to_come_again_and_nothing_of_uploads(rig: Rig, fault: Fault) -> None:
+    """As long as Drive has said; nothing was received from them that could be kept."""
+    rig.run()
+    view = rig.upload(b"what was stored")
+    rig.drive.script([Rule("files.media", fault, times=2)])
+    refused = rig.api.request("GET", f"/api/v1/files/{view['id']}/content")
+    assert refused.status == 503
+    if getattr(fault, "retry_after", None) is not None:
+        assert refused.headers["retry-after"] == "7"
+    assert "received" not in refused.json["detail"]
+    assert "ploads go on" not in refused.json["detail"]
 
 
 @pytest.mark.parametrize("other", [b"some longer file", b"shorter"])
