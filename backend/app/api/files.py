@@ -35,6 +35,7 @@ from app.core.errors import (
 )
 from app.core.upload import NameConflictPolicy, UploadState
 from app.destinations.port import ServesFiles
+from app.protocols.content_coding import is_unchanged
 from app.protocols.digest import parse_digest_lines
 from app.protocols.download import attachment, requested_range
 from app.services.new_upload import NewUpload
@@ -120,6 +121,7 @@ def _check_address(request: Request) -> None:
 _CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"application/octet-stream": {}}},
     206: {"description": "The range.", "content": {"application/octet-stream": {}}},
+    304: {"description": "It is what If-None-Match names."},
     **answers(NotFound, StateConflict, RangeNotSatisfiable, DestinationUnavailable),
 }
 
@@ -136,6 +138,7 @@ async def get_content(
     upload_id: str,
     range_field: Annotated[str | None, Header(alias="range", description="One range of bytes (RFC 9110).")] = None,
     if_range: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header(description="ETags of what is there already (RFC 9110).")] = None,
 ) -> Response:
     """The stored file, always as an attachment; `Range` is honoured."""
     row = (await context.uploads.find(upload_id, user.user)).row
@@ -147,6 +150,8 @@ async def get_content(
     if not isinstance(destination, ServesFiles):
         raise NotFound("This destination does not give files back.")
     etag = f'"sha256-{row.sha256}"'
+    if is_unchanged(if_none_match, etag):  # before Range, RFC 9110 section 13.2.2
+        return Response(status_code=304, headers={"etag": etag})
     # RFC 9110 section 14.2: a Range means something with GET only.
     wanted = requested_range(range_field, row.size) if request.method == "GET" and if_range in {None, etag} else None
     start, end = wanted or (0, row.size)

@@ -9,7 +9,8 @@ from app.core.errors import RangeNotSatisfiable
 
 __all__ = ["attachment", "requested_range"]
 
-_BYTES = re.compile(r"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE)
+_BYTES = re.compile(r"bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.IGNORECASE)
+_DIGITS = 18  # no file has so many bytes that more are needed
 
 
 def requested_range(field: str | None, size: int) -> tuple[int, int] | None:
@@ -26,16 +27,23 @@ def requested_range(field: str | None, size: int) -> tuple[int, int] | None:
     first, last = match.groups()
     if not first and not last:
         return None
+    if last and len(first.lstrip("0")) > len(last.lstrip("0")):
+        return None  # a last byte before the first one
     if not first:
-        length = min(int(last), size)
-        start, end = size - length, size
+        start, end = max(0, size - _position(last)), size
     else:
-        start, end = int(first), min(int(last) + 1, size) if last else size
-        if last and int(last) < start:
+        start, end = _position(first), min(_position(last) + 1, size) if last else size
+        if last and _position(last) < start:
             return None
     if start >= size or start >= end:
         raise RangeNotSatisfiable(f"The file has {size} bytes.", size=size)
     return start, end
+
+
+def _position(digits: str) -> int:
+    """The number, or one beyond the end of any file."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
 
 
 def attachment(filename: str) -> str:

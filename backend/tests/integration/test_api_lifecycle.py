@@ -289,6 +289,7 @@ def test_a_single_request_under_a_used_key_is_compared_by_its_content(api: ApiCl
         ("bytes=-5000", 206, (0, 1000)),
         ("bytes=1000-", 416, None),
         ("bytes=-0", 416, None),
+        ("bytes=99999999999999999999999-", 416, None),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -320,6 +321,19 @@ def test_a_range_of_another_version_is_the_whole_file(api: ApiClient) -> None:
     etag = api.request("HEAD", path).headers["etag"]
     assert api.request("GET", path, headers={"Range": "bytes=0-1", "If-Range": etag}).body == b"01"
     assert api.request("GET", path, headers={"Range": "bytes=0-1", "If-Range": '"old"'}).body == b"0123456789"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_the_client_has_already_is_not_sent_again(api: ApiClient, method: str) -> None:
+    """RFC 9110 section 13.1.2; it comes before a Range, and a file that is gone is gone all the same."""
+    view = api.request("PUT", "/api/v1/files/a.bin", b"0123456789").json
+    path = f"/api/v1/files/{view['id']}/content"
+    etag = api.request("HEAD", path).headers["etag"]
+    for field in (etag, f'"old", W/{etag}', "*"):
+        reply = api.request(method, path, headers={"If-None-Match": field, "Range": "bytes=50-"})
+        assert (reply.status, reply.headers["etag"], reply.body) == (304, etag, b"")
+    assert api.request(method, path, headers={"If-None-Match": '"old"'}).status == 200
+    assert api.request(method, "/api/v1/files/nothing/content", headers={"If-None-Match": "*"}).status == 404
 
 
 @pytest.mark.parametrize("media_type", ["text/html", "image/svg+xml", "application/pdf", "text/html; charset=utf-7"])

@@ -1916,6 +1916,8 @@ export interface operations {
                 /** @description One range of bytes (RFC 9110). */
                 range?: string | null;
                 "if-range"?: string | null;
+                /** @description ETags of what is there already (RFC 9110). */
+                "if-none-match"?: string | null;
             };
             path: {
                 upload_id: string;
@@ -1941,6 +1943,13 @@ export interface operations {
                 content: {
                     "application/octet-stream": unknown;
                 };
+            };
+            /** @description It is what If-None-Match names. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Invalid request */
             400: {
@@ -2023,6 +2032,8 @@ export interface operations {
                 /** @description One range of bytes (RFC 9110). */
                 range?: string | null;
                 "if-range"?: string | null;
+                /** @description ETags of what is there already (RFC 9110). */
+                "if-none-match"?: string | null;
             };
             path: {
                 upload_id: string;
@@ -2048,6 +2059,13 @@ export interface operations {
                 content: {
                     "application/octet-stream": unknown;
                 };
+            };
+            /** @description It is what If-None-Match names. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Invalid request */
             400: {
