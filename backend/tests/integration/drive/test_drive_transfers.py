@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import urllib.request
+from http.client import HTTPResponse
 from typing import Any
 
 import pytest
 
 from app.services.destination_gate import _LOOK_AGAIN_S
+from app.testing.api_client import ApiClient
 from app.testing.drive_emulator import Kind
 from app.testing.drive_emulator.faults import (
     CommitLess,
@@ -127,17 +130,70 @@ def test_chunks_out_of_order_go_as_the_prefix_grows(rig: Rig, content: bytes) ->
     rig.assert_stored(content, rig.ended(view["id"]))
 
 
+class Lanes:
+    """A client that sends `lanes` chunks at once, each in parts and with pauses: slower than Drive takes them."""
+
+    def __init__(self, rig: Rig, view: dict[str, Any], content: bytes, lanes: int) -> None:
+        self._rig = rig
+        self._view = view
+        self._content = content
+        self._lock = threading.Lock()
+        self._numbers = iter(range(view["chunk_count"]))
+        self._in_flight = 0
+        self.most_in_flight = 0
+        self.statuses: list[int] = []
+        self.last_answer_s = 0.0
+        self._threads = [threading.Thread(target=self._send_all, name=f"lane-{lane}") for lane in range(lanes)]
+
+    def run(self) -> None:
+        """Until every chunk has its answer."""
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            thread.join()
+
+    def _send_all(self) -> None:
+        with self._rig.product.client() as client:
+            while True:
+                with self._lock:
+                    if (number := next(self._numbers, None)) is None:
+                        return
+                    self._in_flight += 1
+                    self.most_in_flight = max(self.most_in_flight, self._in_flight)
+                status = self._send(client, number)
+                with self._lock:
+                    self._in_flight -= 1
+                    self.statuses.append(status)
+                    self.last_answer_s = time.monotonic()
+
+    def _send(self, client: ApiClient, number: int) -> int:
+        size, parts = self._view["chunk_size"], 8
+        data = self._content[number * size : (number + 1) * size]
+        sock = client.begin_chunk(self._view["id"], number, len(data))
+        for start in range(0, len(data), len(data) // parts):
+            time.sleep(0.05)
+            sock.sendall(data[start : start + len(data) // parts])
+        with HTTPResponse(sock, method="PUT") as answer:
+            answer.begin()
+            return answer.status
+
+
 def test_drive_holds_nearly_all_when_the_last_chunk_is_acknowledged(rig: Rig) -> None:
-    """One long PUT, fed while chunks arrive: all but the last 2 x lanes x chunk size."""
+    """One long PUT, fed while chunks arrive in parallel: all but the last 2 x lanes x chunk size, at that very moment."""
     lanes, chunk = 4, 256 * KIB
     rig.run(max_concurrent_chunks=lanes)
     content = os.urandom(40 * chunk)
     view = rig.begin(content, chunk_size=chunk)
-    for number in range(view["chunk_count"]):
-        assert rig.api.put_chunk(view["id"], number, content[number * chunk : (number + 1) * chunk]).status == 204
-        if number < view["chunk_count"] - 1:  # a Drive that is faster than the clients
-            held = (number + 1 - 2 * lanes) * chunk
-            rig.drive.wait(lambda event, held=held: event.kind is Kind.HELD and (event.position or 0) >= held)
+    client = Lanes(rig, view, content, lanes)
+    client.run()
+    assert client.statuses == [204] * view["chunk_count"]
+    assert client.most_in_flight == lanes
+    held = [
+        event.position or 0
+        for event in rig.drive.events.of(Kind.HELD)
+        if event.time_s <= client.last_answer_s  # the clock is the same
+    ]
+    assert held[-1] >= len(content) - 2 * lanes * chunk
     rig.assert_stored(content, rig.ended(view["id"]))
     puts = [event for event in rig.drive.events if event.kind is Kind.PUT_STARTED and event.size]
     assert len(puts) == 2, "one long PUT, and the end"
