@@ -193,7 +193,7 @@ def test_drive_holds_nearly_all_when_the_last_chunk_is_acknowledged(rig: Rig) ->
         for event in rig.drive.events.of(Kind.HELD)
         if event.time_s <= client.last_answer_s  # the clock is the same
     ]
-    assert held[-1] >= len(content) - 2 * lanes * chunk
+    assert max(held, default=0) >= len(content) - 2 * lanes * chunk
     rig.assert_stored(content, rig.ended(view["id"]))
     puts = [event for event in rig.drive.events if event.kind is Kind.PUT_STARTED and event.size]
     assert len(puts) == 2, "one long PUT, and the end"
