@@ -60,7 +60,7 @@ class UploadLimits:
         # All lanes have room, and chunks end where what the destination takes at once ends: their room is given back whole.
         step = max(multiple, MIN_CHUNK_BYTES if asked_for is None else 1)
         most = max(MIN_CHUNK_BYTES, step, min(most, self.window_bytes // lanes) // step * step)
-        chosen = choose_chunk_size(size, most=most, lanes=lanes)
+        chosen = -(-choose_chunk_size(size, most=most, lanes=lanes) // step) * step
         if chosen > self.window_bytes:
             limit = MAX_CHUNKS * (self.window_bytes // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES)
             raise FileTooLarge(f"Files may have up to {limit} bytes here: no more fits in memory at once.", limit=limit)
