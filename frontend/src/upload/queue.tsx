@@ -35,7 +35,7 @@ export function Queue(props: QueueProps): JSX.Element {
           <p class="dim number">{total.unfinished > 0 ? overall(total) : `${bytes(total.size)} in all`}</p>
         </div>
         <div class="card-buttons">
-          {total.failed > 0 && (
+          {total.repeatable > 0 && (
             <button type="button" class="button small" onClick={props.onRetryAll}>
               <Icon name="retry" />
               Retry failed
@@ -84,9 +84,15 @@ export function Queue(props: QueueProps): JSX.Element {
         </button>
       )}
       <p class="legend dim">
-        <span class="swatch received" /> received by the server
-        <span class="swatch stored" /> at the destination
-        <span class="swatch flight" /> chunk on the way
+        <span>
+          <span class="swatch received" /> received by the server
+        </span>
+        <span>
+          <span class="swatch stored" /> at the destination
+        </span>
+        <span>
+          <span class="swatch flight" /> chunk on the way
+        </span>
       </p>
     </section>
   )

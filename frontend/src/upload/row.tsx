@@ -73,9 +73,9 @@ export class Row extends Component<RowProps> {
           )}
         </div>
         <p class={`row-sentence number ${tone}`} title={tone === '' ? undefined : view.sentence}>
-          {view.sentence}
+          <span class={view.phase === 'uploading' ? 'figure' : ''}>{view.sentence}</span>
           {(file.forebay?.retries ?? 0) > 0 && view.phase === 'uploading' && (
-            <span class="dim"> · {count(file.forebay?.retries ?? 0, 'retry', 'retries')}</span>
+            <span class="dim">{count(file.forebay?.retries ?? 0, 'retry', 'retries')}</span>
           )}
         </p>
         <p class="row-rate number dim">{view.rate}</p>

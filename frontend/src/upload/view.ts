@@ -134,6 +134,8 @@ export interface Total {
   files: number
   unfinished: number
   failed: number
+  /** Failed, and their bytes are here. */
+  repeatable: number
   completed: number
   paused: number
   /** To be selected again. */
@@ -151,6 +153,7 @@ export function totalOf(files: readonly PageFile[]): Total {
     files: files.length,
     unfinished: 0,
     failed: 0,
+    repeatable: 0,
     completed: 0,
     paused: 0,
     ghosts: 0,
@@ -171,6 +174,7 @@ export function totalOf(files: readonly PageFile[]): Total {
     if (phase === 'paused') total.paused += 1
     if (phase === 'ghost') total.ghosts += 1
     if (done) total.completed += 1
+    if (phase === 'failed' && !file.isGhost) total.repeatable += 1
     if (phase === 'failed') continue
     total.size += file.size
     total.received += done ? file.size : Math.max(known?.sent ?? 0, known?.received ?? 0)
