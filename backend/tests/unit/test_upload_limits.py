@@ -63,7 +63,9 @@ def test_a_file_of_too_many_chunks_is_too_large() -> None:
         windowed.chunk_of(largest + 1, None, 1)
 
 
-@example(window=MIB, size=6 * MIB, asked=None, multiple=MIB, mode=Mode.PARALLEL)  # lanes would have had less than a part
+@example(
+    window=MIB, size=6 * MIB, asked=None, multiple=MIB, mode=Mode.PARALLEL
+)  # lanes would have had less than a part
 @given(
     window=st.integers(768 * KIB, 200 * MIB),
     size=st.integers(1, 2**36),
