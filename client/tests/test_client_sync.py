@@ -96,7 +96,9 @@ async def test_an_interrupt_stops_the_work_before_it_is_raised(
 
     fake.fault("POST", hold)
     script = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", INTERRUPTED, fake.url, str(make_file(6_000_000)), stdout=subprocess.PIPE
+        *(sys.executable, "-c", INTERRUPTED, fake.url, str(make_file(6_000_000))),
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     await reached.wait()
     script.send_signal(signal.SIGINT)

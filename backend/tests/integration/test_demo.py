@@ -108,7 +108,7 @@ def test_a_copy_that_does_not_arrive_is_no_success(start: Callable[[], Demo]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["forebay-drive-emulator", "app serve", "bench/link.py", "forebay upload"])
+@pytest.mark.parametrize("moment", ["forebay-drive-emulator", "app serve", "bench/link.py"])
 def test_it_tidies_up_when_it_is_stopped(start: Callable[[], Demo], moment: str) -> None:
     """At whatever moment: when only half of it has been started as well."""
     demo = start()

@@ -280,7 +280,7 @@ def _is_status(walk: Walk, command: str) -> None:
     assert status.keys() >= STATUS_KEYS
     expected = "parallel" if walk.env("ENABLE_PARALLEL_UPLOADS") == "True" else "sequential"
     assert status["mode"] == expected
-    assert isinstance(status["memory_monitor"]["current_usage"], float)
+    assert isinstance(status["memory_monitor"]["current_usage"], (int, float))
 
 
 def _is_progress(walk: Walk, command: str) -> None:

@@ -59,9 +59,10 @@ def test_a_storm_of_503_is_named(rig: Rig, content: bytes) -> None:
     rig.api.put_all(view, content)
     with OpsStream(rig.product.address) as stream:
         stream.until(lambda said: said.rows.get(view["id"], {}).get("slowness") == "backoff")
-        row = stream.rows[view["id"]]
-        assert row["where"]["backoff"] > row["where"]["destination"]
-        assert row["problem"]
+        stream.until(
+            lambda said: said.rows[view["id"]]["where"]["backoff"] > said.rows[view["id"]]["where"]["destination"]
+        )
+        assert stream.rows[view["id"]]["problem"]
         stream.until(lambda said: said.destinations["default"]["breaker"] == "open")
         assert stream.destinations["default"]["sentence"]
         until = stream.until(lambda said: said.destinations["default"]["backoff_until"]).destinations["default"]

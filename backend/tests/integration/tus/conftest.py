@@ -135,6 +135,22 @@ def nobody_sends(product: Product) -> Callable[[str], None]:
 
 
 @pytest.fixture
+def stands(product: Product) -> Callable[[str, int], None]:
+    """`stands(path, count)`: wait until so many bytes of it are recorded."""
+
+    def wait(path: str, count: int) -> None:
+        upload_id = path.rpartition("/")[2]
+
+        def recorded() -> bool:
+            live = product.server.context.uploads.under_way(upload_id)
+            return live is not None and live.recorded.prefix == count
+
+        product.wait_for(recorded)
+
+    return wait
+
+
+@pytest.fixture
 def completed(product: Product) -> Callable[[str], None]:
     """`completed(path)`: wait until its file is at the destination, and the server knows."""
 

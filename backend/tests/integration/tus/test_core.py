@@ -52,12 +52,12 @@ def test_content_can_be_read_back(tus: Tus, completed: Waits) -> None:
     assert tus.api.request("GET", path, headers={"Range": "bytes=1-2"}).body == b"el"
 
 
-def test_what_came_of_a_broken_request_is_kept(tus: Tus, stored: Stored, nobody_sends: Waits) -> None:
+def test_what_came_of_a_broken_request_is_kept(tus: Tus, stored: Stored, stands: Callable[[str, int], None]) -> None:
     """To the byte, and it is not sent again."""
     content = os.urandom(2 * MIB)
     path = tus.begin(len(content))
     tus.begin_patch(path, 0, len(content), content[:1_234_567]).close()
-    nobody_sends(path)
+    stands(path, 1_234_567)
     assert tus.position(path) == 1_234_567
     assert tus.patch(path, 1_234_567, content[1_234_567:]).status == 204
     assert stored("report.bin") == content
