@@ -51,7 +51,7 @@ def test_what_can_not_be_recorded_is_withdrawn(
     assert put(api, b"new", on_conflict=policy) == (201, "")
     assert files_of(product) == {"x.bin": b"new"}
     product.wait_for(product.quiescent)
-    assert list(product.spool.iterdir()) == []
+    product.wait_for(lambda: not any(product.spool.iterdir()))
 
 
 def test_a_commit_whose_answer_was_lost_counts(

@@ -25,7 +25,7 @@ Stored = Callable[[str], bytes]
 Waits = Callable[[str], None]
 
 
-def test_a_file_in_several_requests(tus: Tus, stored: Stored) -> None:
+def test_a_file_in_several_requests(tus: Tus, stored: Stored, completed: Waits) -> None:
     """Each goes on where the one before ended; HEAD says where that is, and what the client has said."""
     content = os.urandom(3 * MIB + 17)
     path = tus.begin(len(content), "größe 文.bin", filetype="application/x-tar", flag=None)
@@ -38,7 +38,8 @@ def test_a_file_in_several_requests(tus: Tus, stored: Stored) -> None:
     assert (head.headers["upload-length"], head.headers["upload-offset"]) == (str(len(content)),) * 2
     assert head.headers["upload-metadata"] == metadata(filename="größe 文.bin", filetype="application/x-tar", flag=None)
     assert stored("größe 文.bin") == content
-    assert tus.position(path) == len(content)  # also when it has completed
+    completed(path)
+    assert tus.position(path) == len(content)
     view = tus.api.upload(path.rpartition("/")[2])
     assert (view["state"], view["media_type"]) == ("completed", "application/x-tar")
 
