@@ -1,6 +1,7 @@
 """What the application sees of a request body, whoever delivers it.
 
-Implemented in `app.ingress`; found in the ASGI scope as `scope["extensions"]["forebay.body"]`.
+Implemented in `app.ingress`; found in the ASGI scope as `scope["extensions"]["forebay.body"]`. Interim responses go out by
+`scope["extensions"]["forebay.send_informational"]`, which is not there where there are none (HTTP/1.0, another server).
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from typing import Protocol
 
 from app.core.waiting import UNOBSERVED, WaitObserver
 
-__all__ = ["BODY_EXTENSION", "INFORMATIONAL_EXTENSION", "RequestBody", "SlabSink"]
+__all__ = ["BODY_EXTENSION", "INFORMATIONAL_EXTENSION", "RequestBody", "SendInformational", "SlabSink"]
 
 BODY_EXTENSION = "forebay.body"
 INFORMATIONAL_EXTENSION = "forebay.send_informational"
+
+SendInformational = Callable[[int, list[tuple[bytes, bytes]]], bool]
+"""Sends an interim response, at once or not at all: False when the client does not read. Only before the final one."""
 
 SlabSink = Callable[[memoryview], None]
 """Takes the next bytes of a body. Called in a worker thread, in order, never twice at the same time; the view is

@@ -5,7 +5,7 @@
 
 What the application finds in the ASGI scope:
 - `scope["extensions"]["forebay.body"]`: the request's body (`app.core.body.RequestBody`);
-- `scope["extensions"]["forebay.send_informational"]`: `async (status, headers)`, writes a 1xx response; HTTP/1.1 only;
+- `scope["extensions"]["forebay.send_informational"]`: `(status, headers) -> bool`, writes a 1xx response or drops it; HTTP/1.1 only;
 - `scope["extensions"]["forebay.request_id"]`: the client's X-Request-Id when it is sane, else a new one; every answer carries it.
 
 On another ASGI server, `Bodies.body_of` makes the body out of `receive`.

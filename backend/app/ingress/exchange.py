@@ -7,6 +7,7 @@ Laws:
   (`Connection: close` must be in the header); `HttpProtocol.exchange_ended` acts on it.
 - `receive` and `deliver` never read the same body: once it is delivered, `receive` only waits for the client to leave.
 - 100 (Continue) is written when the application first asks for the body, and not once the answer has started.
+- Interim answers never wait: whoever does not read them is sent no more of them, and nothing is kept in their place.
 """
 
 from __future__ import annotations
@@ -161,21 +162,23 @@ class Exchange:
             return 0
         return None if self._expects_continue else self.inbound.remaining
 
-    async def send_informational(self, status: int, headers: Fields) -> None:
-        """Write an interim response (RFC 9110 section 15.2) before the final one.
+    def send_informational(self, status: int, headers: Fields) -> bool:
+        """Write an interim response (RFC 9110 section 15.2) before the final one; False: the client does not read, it was dropped.
 
         Raises:
             ValueError: not an interim status that an application may send.
-            RuntimeError: the final response has started.
+            RuntimeError: the final response has started, or the fields can't be sent.
         """
         if status not in _INTERIM:
             msg = f"{status} is not an interim status"
             raise ValueError(msg)
         if self.response_started:
             raise RuntimeError("the final response has started")
-        await self._connection.writable()
-        if not self.disconnected:
-            self._connection.write(b"".join([_status_line(status), *_lines(headers), b"\r\n"]))
+        message = b"".join([_status_line(status), *_lines(headers), b"\r\n"])
+        if self.disconnected or not self._connection.takes_more:
+            return False
+        self._connection.write(message)
+        return True
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 - ASGI's events
         """ASGI's send."""

@@ -272,6 +272,11 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(data)
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether what is written now goes out without waiting for the client to read."""
+        return not self.flow.write_paused and not self.transport.is_closing()
+
     async def writable(self) -> None:
         """Return when the transport takes more, or the connection is lost."""
         if self.flow.write_paused:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from app.core.body import BODY_EXTENSION, INFORMATIONAL_EXTENSION
+from app.core.body import BODY_EXTENSION
 from app.core.errors import ClientGone
 from app.testing.live_server import LiveServer, read_answer, reply
 
@@ -349,35 +349,6 @@ def test_an_answer_that_breaks_off_is_not_taken_for_whole() -> None:
 
     with LiveServer(broken) as server, server.connect() as client, pytest.raises((EOFError, ConnectionError)):
         client.send(GET).answer()
-
-
-def test_interim_answers_come_before_the_final_one() -> None:
-    """104 of the resumable-upload draft while the body is on its way; none after the final answer."""
-    late: list[Exception] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        inform = scope["extensions"][INFORMATIONAL_EXTENSION]
-        await inform(104, [(b"location", b"/u/1")])
-        await scope["extensions"][BODY_EXTENSION].deliver(lambda view: None, limit=100, owner="ann")
-        await inform(104, [(b"upload-offset", b"4")])
-        with pytest.raises(ValueError, match="101"):
-            await inform(101, [])
-        with pytest.raises(RuntimeError):
-            await inform(104, [(b"x", b"a\r\nb: c")])
-        await reply(send)
-        try:
-            await inform(104, [])
-        except RuntimeError as exc:
-            late.append(exc)
-
-    with LiveServer(app) as server, server.connect() as client:
-        client.put(b"", length=4)
-        first = client.answer()
-        assert (first.status, first.headers) == (104, {"location": "/u/1"})
-        client.send(b"body")
-        assert client.answer().headers == {"upload-offset": "4"}
-        assert client.answer().status == 200
-        server.wait_for(lambda: len(late) == 1)
 
 
 @pytest.mark.parametrize(("trusted", "seen"), [((), "127.0.0.1"), (("127.0.0.0/8",), "203.0.113.9")])

@@ -8,27 +8,10 @@ import ssl
 import threading
 from typing import Any
 
-import pytest
-import trustme
-
 from app.core.body import BODY_EXTENSION
 from app.testing.live_server import LiveServer, RawClient, reply
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A certificate for localhost, and a client that believes it."""
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    directory = tmp_path_factory.mktemp("tls")
-    chain, key = directory / "cert.pem", directory / "key.pem"
-    chain.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-    issued.private_key_pem.write_to_path(str(key))
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return {"certificate": (str(chain), str(key)), "client_context": context}
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
