@@ -21,7 +21,7 @@ from app.core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from app.protocols.problem import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE_PREFIX, problem_document
+from app.protocols.problem import PROBLEM_MEDIA_TYPE, problem_document, problem_type
 
 __all__ = ["Problem", "answers", "install", "problem_response", "request_id_of"]
 
@@ -112,7 +112,7 @@ def answers(*errors: type[ForebayError]) -> dict[int | str, dict[str, Any]]:
                         error.code: {
                             "summary": error.title,
                             "value": {
-                                "type": PROBLEM_TYPE_PREFIX + error.code,
+                                "type": problem_type(error),
                                 "title": error.title,
                                 "status": status,
                                 "detail": " ".join((error.__doc__ or error.title).split()),

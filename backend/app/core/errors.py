@@ -3,13 +3,14 @@
 ForebayError
 ├── InvalidRequest 400
 │   ├── InvalidName · InvalidDigest · ChunkOutOfRange · ChunkShort
+│   ├── CompletedUpload · InconsistentUploadLength (resumable uploads)
 │   └── MalformedRequest (HTTP framing)
 ├── Unauthenticated 401
 ├── Forbidden 403
 ├── NotFound 404
 ├── RequestTimedOut 408
 ├── Conflict 409
-│   ├── StateConflict · ChunkConflict · ChunkOutOfOrder · OffsetConflict · ModeChanged · Superseded
+│   ├── StateConflict · ChunkConflict · ChunkOutOfOrder · OffsetConflict (MismatchingOffset) · ModeChanged · Superseded
 │   └── IdempotencyConflict · NameTaken · IncompleteUpload
 ├── LengthRequired 411
 ├── UnsupportedProtocolVersion 412
@@ -36,8 +37,8 @@ ForebayError
 │   └── UserQuotaExceeded · DestinationFull
 └── ClientGone (never answered: nobody is there)
 
-Each class carries a stable `code` (the last part of the problem's `type`), an HTTP `status` and a `title`; its
-docstring is the message when none is given, and says what to do. Adapters translate what they catch at their edge
+Each class carries a stable `code` (the last part of the problem's `type`), an HTTP `status` and a `title`, and where the
+problem is registered elsewhere that `type_uri`; its docstring is the message when none is given, and says what to do. Adapters translate what they catch at their edge
 (`raise … from exc`); above them only this tree is seen.
 """
 
@@ -56,6 +57,7 @@ __all__ = [
     "ChunkShort",
     "ChunkTooLong",
     "ClientGone",
+    "CompletedUpload",
     "Conflict",
     "DatabaseUnavailable",
     "DestinationFull",
@@ -73,6 +75,7 @@ __all__ = [
     "HeadersTooLarge",
     "IdempotencyConflict",
     "IncompleteUpload",
+    "InconsistentUploadLength",
     "InternalError",
     "InvalidDigest",
     "InvalidName",
@@ -82,6 +85,7 @@ __all__ = [
     "MalformedRequest",
     "MemoryPressure",
     "MemoryUnknown",
+    "MismatchingOffset",
     "ModeChanged",
     "NameTaken",
     "NotFound",
@@ -114,6 +118,7 @@ class ForebayError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error"
+    type_uri: ClassVar[str | None] = None
     default_retry_after_s: ClassVar[int | None] = None
 
     def __init__(self, detail: str | None = None, *, retry_after_s: int | None = None, **extensions: object) -> None:
@@ -147,6 +152,20 @@ class InvalidDigest(InvalidRequest):
     """The digest can't be read. Send Content-Digest as RFC 9530 says, with sha-256 or crc32c."""
 
     code, title = "invalid-digest", "Digest can't be read"
+
+
+class CompletedUpload(InvalidRequest):
+    """The upload is complete. Nothing can be added."""
+
+    code, title = "completed-upload", "Upload is already completed"
+    type_uri = "https://iana.org/assignments/http-problem-types#completed-upload"
+
+
+class InconsistentUploadLength(InvalidRequest):
+    """The upload's length was said differently before, or is less than what has come."""
+
+    code, title = "inconsistent-upload-length", "Inconsistent length values for upload"
+    type_uri = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length"
 
 
 class ChunkOutOfRange(InvalidRequest):
@@ -219,6 +238,13 @@ class OffsetConflict(Conflict):
     """The upload does not stand where this begins. Ask where it stands and go on from there."""
 
     code, title = "offset-conflict", "The upload stands elsewhere"
+
+
+class MismatchingOffset(OffsetConflict):
+    """The upload stands elsewhere. Go on from `expected-offset`."""
+
+    code, title = "mismatching-upload-offset", "Offset from request does not match offset of resource"
+    type_uri = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
 
 
 class ModeChanged(Conflict):

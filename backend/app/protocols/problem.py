@@ -7,11 +7,16 @@ from typing import Final
 
 from app.core.errors import ForebayError
 
-__all__ = ["PROBLEM_MEDIA_TYPE", "PROBLEM_TYPE_PREFIX", "problem_document"]
+__all__ = ["PROBLEM_MEDIA_TYPE", "problem_document", "problem_type"]
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
-PROBLEM_TYPE_PREFIX: Final = "urn:forebay:problem:"
-"""The stable part of a problem's `type`; the error's code follows. A URN, since it is a name and not a page."""
+_TYPE_PREFIX: Final = "urn:forebay:problem:"
+"""The stable part of our problems' `type`; the error's code follows. A URN, since it is a name and not a page."""
+
+
+def problem_type(error: type[ForebayError]) -> str:
+    """`type` of the problem document: ours, or the one that is registered for it."""
+    return error.type_uri or _TYPE_PREFIX + error.code
 
 
 def problem_document(error: ForebayError, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -22,7 +27,7 @@ def problem_document(error: ForebayError, request_id: str) -> tuple[int, list[tu
     """
     members: dict[str, object] = {
         **error.extensions,
-        "type": PROBLEM_TYPE_PREFIX + error.code,
+        "type": problem_type(type(error)),
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
