@@ -411,8 +411,7 @@ def build(settings: Settings) -> Server:
             throughput=throughput,
             mode=settings.mode,
             durable=settings.durability == "power",
-            on_recorded=uploads.recorded,
-            on_untrusted=uploads.fail,
+            uploads=uploads,
         ),
         small_files=SmallFiles(
             uploads=uploads,

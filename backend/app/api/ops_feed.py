@@ -267,7 +267,7 @@ class OpsFeed:
             id=row.id,
             owner=row.owner,
             filename=row.filename,
-            size=row.size,
+            size=row.known_size,
             state=row.state,
             destination=row.destination,
             received=live.bytes_received,

@@ -101,7 +101,7 @@ class OpsRow(BaseModel):
     id: str
     owner: str
     filename: str
-    size: int
+    size: int | None = Field(description="Null as long as its client has not said it.")
     state: UploadState
     destination: str
     received: int

@@ -27,6 +27,7 @@ from app.core.errors import (
     DestinationUnavailable,
     FileTooLarge,
     ForebayError,
+    InconsistentUploadLength,
     InvalidDigest,
     InvalidName,
     InvalidRequest,
@@ -218,11 +219,11 @@ async def tus_position(context: Ctx, user: User, request: Request, upload_id: st
     _fields(request)
     live = await _found(context, user, upload_id)
     position = await context.appender.position(live)
-    headers = {
-        **_standing(context, live, position),
-        "upload-length": str(live.row.size),
-        "cache-control": "no-store",
-    }
+    headers = {**_standing(context, live, position), "cache-control": "no-store"}
+    if live.row.length_deferred:
+        headers["upload-defer-length"] = "1"
+    else:
+        headers["upload-length"] = str(live.row.size)
     if live.row.tus_metadata:
         headers["upload-metadata"] = live.row.tus_metadata
     return Response(status_code=200, headers=headers)
@@ -235,6 +236,7 @@ async def tus_position(context: Ctx, user: User, request: Request, upload_id: st
     openapi_extra=_BODY,
     responses=answers(
         InvalidDigest,
+        InconsistentUploadLength,
         NotFound,
         RequestTimedOut,
         OffsetConflict,
@@ -242,6 +244,7 @@ async def tus_position(context: Ctx, user: User, request: Request, upload_id: st
         Superseded,
         UnsupportedProtocolVersion,
         BodyTooLarge,
+        FileTooLarge,
         UnsupportedMediaType,
         ChecksumMismatch,
         LimitReached,
@@ -257,7 +260,9 @@ async def tus_append(context: Ctx, user: User, request: Request, upload_id: str)
     """Add bytes where the upload stands. What came of a request that breaks off is kept."""
     wanted = tus.parse_append(_fields(request))
     live = await _found(context, user, upload_id)
-    position = await context.appender.append(live, wanted.offset, body_of(request), _check_of(wanted.checksum))
+    position = await context.appender.append(
+        live, wanted.offset, body_of(request), _check_of(wanted.checksum), length=wanted.length
+    )
     return Response(status_code=204, headers=_standing(context, live, position))
 
 

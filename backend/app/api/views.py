@@ -20,6 +20,7 @@ TRANSFERRED = (
     "At the destination: what it has confirmed, or the connection to it has taken of a request under way. A directory"
     " gets the file whole: 0 until then."
 )
+UNKNOWN = "Null as long as the client, by a protocol that allows it, has not said the file's size."
 
 
 class ByteSpan(BaseModel):
@@ -60,18 +61,20 @@ class UploadView(BaseModel):
     filename: str
     path: str
     media_type: str
-    size: int
+    size: int | None = Field(description=UNKNOWN)
     state: UploadState
     mode: Mode
     chunk_size: int
-    chunk_count: int
+    chunk_count: int | None = Field(description=UNKNOWN)
     max_concurrent_chunks: int
     chunk_url: str
     completion: Completion
     destination: str
     bytes_received: int
     bytes_transferred: int = Field(description=TRANSFERRED)
-    missing: list[ByteSpan] = Field(description="What is still to come; the first 1,000 ranges.")
+    missing: list[ByteSpan] = Field(
+        description="What is still to come; the first 1,000 ranges. None as long as the size is not known."
+    )
     missing_chunks: list[ChunkSpan]
     queue_position: int | None
     created_at: datetime
@@ -101,11 +104,11 @@ class ProgressView(BaseModel):
     file_id: str
     state: UploadState
     mode: Mode
-    total_bytes: int
+    total_bytes: int | None = Field(description=UNKNOWN)
     bytes_received: int
     bytes_transferred: int = Field(description=TRANSFERRED)
     progress_percent: float
-    total_chunks: int
+    total_chunks: int | None = Field(description=UNKNOWN)
     completed_chunks: int
     failed_chunks: int
     retried_chunks: int
@@ -168,11 +171,11 @@ def upload_view(context: Context, live: LiveUpload) -> UploadView:
         filename=row.filename,
         path=row.folder,
         media_type=row.media_type,
-        size=row.size,
+        size=row.known_size,
         state=row.state,
         mode=limits.mode,
         chunk_size=row.chunk_size,
-        chunk_count=row.grid.count,
+        chunk_count=None if row.length_deferred else row.grid.count,
         max_concurrent_chunks=limits.lanes_of(row.chunk_size),
         chunk_url=f"/api/v1/uploads/{row.id}/chunks/{{n}}",
         completion=row.completion,
@@ -196,22 +199,23 @@ def progress_view(context: Context, live: LiveUpload) -> ProgressView:
     row = live.row
     done = row.state is UploadState.COMPLETED
     transferred = live.bytes_transferred
-    percent = 100.0 if done else min(99.9, 100.0 * transferred / row.size if row.size else 0.0)
+    size = row.known_size
+    percent = 100.0 if done else min(99.9, 100.0 * transferred / size if size else 0.0)
     rate = live.bytes_rate.per_second
     if row.ended and row.ended_at is not None:
         elapsed, left = max(0.0, row.ended_at - row.created_at), 0.0 if done else None
     else:
         elapsed = max(0.0, time.time() - row.created_at)
-        left = (row.size - min(live.recorded.total, transferred)) / rate if rate > 0 else None
+        left = (size - min(live.recorded.total, transferred)) / rate if rate > 0 and size is not None else None
     return ProgressView(
         file_id=row.id,
         state=row.state,
         mode=context.uploads.limits.mode,
-        total_bytes=row.size,
+        total_bytes=size,
         bytes_received=live.bytes_received,
         bytes_transferred=transferred,
         progress_percent=round(percent, 1),
-        total_chunks=row.grid.count,
+        total_chunks=None if size is None else row.grid.count,
         completed_chunks=row.grid.count if done else live.completed_chunks(),
         failed_chunks=len(live.failed_chunks),
         retried_chunks=live.retried,

@@ -232,11 +232,17 @@ class Upload:
     sha256: str | None = None
     crc32c: int | None = None
     tus_metadata: str | None = None  # `Upload-Metadata` as it came; None where the upload was not begun with tus
+    length_deferred: bool = False  # the client has not said the size yet; `size` is the most that it may become
 
     @property
     def grid(self) -> ChunkGrid:
         """How it is cut."""
         return ChunkGrid(self.size, self.chunk_size)
+
+    @property
+    def known_size(self) -> int | None:
+        """Of the file; None as long as its client has not said it."""
+        return None if self.length_deferred else self.size
 
     @property
     def ended(self) -> bool:

@@ -21,12 +21,13 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     text,
 )
 
 __all__ = ["REVISION", "extents", "meta", "metadata", "tokens", "uploads"]
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a database that says so needs no work at start."""
 
 metadata = MetaData(
@@ -69,6 +70,7 @@ uploads = Table(
     Column("sha256", Text),
     Column("crc32c", BigInteger),
     Column("tus_metadata", Text),
+    Column("length_deferred", Boolean, nullable=False, server_default=false()),
     CheckConstraint("size >= 0", name="size"),
     CheckConstraint("chunk_size > 0", name="chunk_size"),
     Index("uq_uploads_owner_idempotency_key", "owner", "idempotency_key", unique=True),

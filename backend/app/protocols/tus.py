@@ -1,6 +1,6 @@
 """tus 1.0.0, the resumable upload protocol of tus.io: header fields in, values out, and back. No I/O.
 
-Core, and the extensions creation, creation-with-upload, expiration, checksum and termination.
+Core, and the extensions creation, creation-with-upload, creation-defer-length, expiration, checksum and termination.
 """
 
 from __future__ import annotations
@@ -42,15 +42,18 @@ __all__ = [
 
 VERSION: Final = "1.0.0"
 MEDIA_TYPE: Final = "application/offset+octet-stream"
-EXTENSIONS: Final = ("creation", "creation-with-upload", "expiration", "checksum", "termination")
+EXTENSIONS: Final = (
+    "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
+)  # fmt: skip
 
 REQUEST_FIELDS: Final = (
-    "Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum", "X-HTTP-Method-Override",
+    "Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum",
+    "X-HTTP-Method-Override",
 )  # fmt: skip
 """What a browser's page from elsewhere must be allowed to send (Fetch, CORS protocol)."""
 EXPOSED_FIELDS: Final = (
     "Location", "Tus-Version", "Tus-Resumable", "Tus-Max-Size", "Tus-Extension", "Tus-Checksum-Algorithm",
-    "Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires",
+    "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires",
 )  # fmt: skip
 """What such a page must be allowed to read."""
 
@@ -102,7 +105,8 @@ class Metadata:
 class Creation:
     """A POST that makes an upload."""
 
-    length: int
+    length: int | None
+    """None: said later, with a PATCH."""
     metadata: Metadata
     carries_bytes: bool
     """Whether its body is the beginning of the file (creation-with-upload)."""
@@ -114,6 +118,8 @@ class Append:
     """A PATCH."""
 
     offset: int
+    length: int | None
+    """Of the file, where it is said now."""
     checksum: Checksum | None
 
 
@@ -147,14 +153,14 @@ def parse_creation(fields: Mapping[str, str], *, max_size: int) -> Creation:
         max_size: of a file, in bytes.
 
     Raises:
-        InvalidRequest, InvalidDigest: a field is missing or malformed.
+        InvalidRequest, InvalidDigest: a field is missing, malformed, or there beside one that it contradicts.
         FileTooLarge: a length above `max_size`.
         UnsupportedMediaType: it has a body that is not said to be the file's bytes.
     """
-    if "upload-defer-length" in fields or "upload-concat" in fields:
-        raise InvalidRequest("This server takes uploads whose length is known, and does not concatenate: see OPTIONS.")
-    length = _number(fields, "upload-length")
-    if length > max_size:
+    if "upload-concat" in fields:
+        raise InvalidRequest("This server does not concatenate: see OPTIONS.")
+    length = _length(fields)
+    if length is not None and length > max_size:
         raise FileTooLarge(f"Files may have up to {max_size} bytes here.", limit=max_size)
     carries_bytes = _has_body(fields)
     if carries_bytes:
@@ -170,7 +176,8 @@ def parse_append(fields: Mapping[str, str]) -> Append:
         InvalidRequest, InvalidDigest: a field is missing or malformed.
     """
     _check_media_type(fields)
-    return Append(_number(fields, "upload-offset"), _checksum(fields))
+    length = _number(fields, "upload-length") if "upload-length" in fields else None
+    return Append(_number(fields, "upload-offset"), length, _checksum(fields))
 
 
 def parse_metadata(text: str | None) -> Metadata:
@@ -206,6 +213,18 @@ def parse_metadata(text: str | None) -> Metadata:
 def expires(at: float) -> str:
     """`Upload-Expires`: seconds since the epoch as an HTTP date (RFC 9110 section 5.6.7)."""
     return formatdate(at, usegmt=True)
+
+
+def _length(fields: Mapping[str, str]) -> int | None:
+    """Of a file that is begun; None where it is deferred."""
+    deferred = fields.get("upload-defer-length")
+    if deferred is None:
+        return _number(fields, "upload-length")
+    if deferred != "1":
+        raise InvalidRequest("Upload-Defer-Length can only be 1.")
+    if "upload-length" in fields:
+        raise InvalidRequest("Send Upload-Length or Upload-Defer-Length, not both.")
+    return None
 
 
 def _number(fields: Mapping[str, str], name: str) -> int:

@@ -10,9 +10,9 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from app.core.body import RequestBody
 from app.core.errors import (
@@ -35,6 +35,7 @@ from app.services.live import LiveUpload, Receiver
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.progress import Throughput
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
+from app.services.uploads import Uploads
 from app.staging.port import Staging
 
 __all__ = ["Appender", "Check"]
@@ -67,8 +68,7 @@ class Appender:
         throughput: Throughput,
         mode: Mode,
         durable: bool,
-        on_recorded: Callable[[LiveUpload], Awaitable[None]],
-        on_untrusted: Callable[[LiveUpload, SyncFailed], Coroutine[Any, Any, None]],
+        uploads: Uploads,
     ) -> None:
         """Keep what it works with; see `ParallelChunkProcessor`, with which it shares how a piece is stored and recorded."""
         self._processor = processor
@@ -78,8 +78,7 @@ class Appender:
         self._throughput = throughput
         self._mode = mode
         self._durable = durable
-        self._on_recorded = on_recorded
-        self._on_untrusted = on_untrusted
+        self._uploads = uploads
 
     async def position(self, live: LiveUpload) -> int:
         """Where the upload stands; a request that still brings something is ended first."""
@@ -87,11 +86,22 @@ class Appender:
         await live.settle_doubts(self._repository.extents)
         return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
 
-    async def append(self, live: LiveUpload, offset: int, body: RequestBody, check: Check | None = None) -> int:
+    async def append(
+        self, live: LiveUpload, offset: int, body: RequestBody, check: Check | None = None, *, length: int | None = None
+    ) -> int:
         """Add a body at `offset`; returns where the upload stands when it may be acknowledged.
+
+        Args:
+            live: the upload.
+            offset: where it should stand, in bytes.
+            body: unread.
+            check: what its bytes are said to be.
+            length: of the file, where the client says it with these bytes; see `Uploads.declare_length`. It stays said
+                when they break off.
 
         Raises:
             OffsetConflict, StateConflict, BodyTooLarge: before any byte is read.
+            InconsistentUploadLength, FileTooLarge: likewise, of `length`.
             LimitReached: no slot in time.
             ClientGone, RequestTimedOut, Superseded, ShuttingDown: while it came; what had come is recorded.
             ChunkFailed, OutOfSpace, StagingUnavailable, DatabaseUnavailable: it could not be stored.
@@ -101,17 +111,23 @@ class Appender:
             async with abandoned_when_gone(body):
                 await live.settled()
                 await live.settle_doubts(self._repository.extents)
-                self._check(live, offset, body)
+                self._check(live, offset, body, length)
                 with live.waits.of(Cause.QUEUE):
                     await held.enter_async_context(self._slots.hold(live.row.id, live.row.owner))
                 if live.room_released:
                     await self._processor.regain_room(live)
-            self._check(live, offset, body)
+            self._check(live, offset, body, length)
+            if length is not None:
+                await self._uploads.declare_length(live, length)
+            elif live.row.length_deferred:
+                await self._uploads.have_room(live, offset + (body.length or 0))
             try:
                 await self._take(live, body, receiver, check)
             except SyncFailed as exc:
-                await unbroken(self._on_untrusted(live, exc))
+                await unbroken(self._uploads.fail(live, exc))
                 raise
+            if length is not None:
+                await self._uploads.recorded(live)  # it may be whole without another byte
         return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
 
     @asynccontextmanager
@@ -134,8 +150,9 @@ class Appender:
             await older.ended.wait()
 
     @staticmethod
-    def _check(live: LiveUpload, offset: int, body: RequestBody) -> None:
+    def _check(live: LiveUpload, offset: int, body: RequestBody, length: int | None) -> None:
         state = live.row.state
+        size = length if length is not None and live.row.length_deferred else live.row.size
         position = live.row.size if state is UploadState.COMPLETED else live.recorded.prefix
         if offset != position:
             raise OffsetConflict(f"The upload stands at {position}; this begins at {offset}.", position=position)
@@ -143,10 +160,11 @@ class Appender:
             state not in _WRITABLE and position < live.row.size
         ):
             raise StateConflict(f"The upload is {state}; nothing can be added.", state=state.value)
-        if body.length is not None and body.length > live.row.size - offset:
+        left = max(0, size - offset)
+        if body.length is not None and body.length > left:
+            may_have = "may have" if live.row.length_deferred else "has"
             raise BodyTooLarge(
-                f"The file has {live.row.size} bytes; with these it would have {offset + body.length}.",
-                limit=live.row.size - offset,
+                f"The file {may_have} {size} bytes; with these it would have {offset + body.length}.", limit=left
             )
 
     async def _take(self, live: LiveUpload, body: RequestBody, receiver: Receiver, check: Check | None) -> None:
@@ -156,6 +174,8 @@ class Appender:
         while not body.ended:
             within = live.row.chunk_size - position % live.row.chunk_size
             piece = Chunk(position // live.row.chunk_size, position, min(within, size - position))
+            if live.row.length_deferred:
+                await self._uploads.have_room(live, piece.end)
             extent = await self._bring(live, piece, body, receiver, check, limit=size - begun)
             if extent is None:
                 break
@@ -209,7 +229,7 @@ class Appender:
             if self._durable:
                 await self._staging.sync(live.row.id)
             await unbroken(self._processor.record(live, extents))
-        await self._on_recorded(live)
+        await self._uploads.recorded(live)
 
 
 def _both(check: Check | None, sink: StagingSink) -> Callable[[memoryview], None]:

@@ -92,6 +92,7 @@ class LiveUpload:
         self.failed_chunks: set[int] = set()
         self.retried = 0
         self.room_released = False
+        self.room_until = 0  # of an upload of unknown length: where the room ends that it was given in this life
         self._doubts = 0  # writes to the database that failed and may have been committed all the same
         self._doubts_settled = 0
         self._forgotten = 0  # how often something was forgotten
@@ -274,11 +275,11 @@ class LiveUpload:
     @property
     def all_recorded(self) -> bool:
         """Whether every byte is here."""
-        return self.recorded.prefix == self.row.size
+        return self.recorded.prefix == self.row.size and not self.row.length_deferred
 
     def missing(self, most: int) -> list[ByteRange]:
-        """The first byte ranges still to come, up to that many."""
-        return self.recorded.missing(self.row.size, most)
+        """The first byte ranges still to come, up to that many; none where nobody knows."""
+        return [] if self.row.length_deferred else self.recorded.missing(self.row.size, most)
 
     def is_recorded(self, chunk: Chunk) -> bool:
         """Whether the chunk is here, whole."""

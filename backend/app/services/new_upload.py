@@ -17,7 +17,7 @@ class NewUpload:
     """What a client asks for."""
 
     filename: str
-    size: int
+    size: int | None  # None: its client says it later
     folder: str = ""
     media_type: str = "application/octet-stream"
     digest: DeclaredDigest = NOTHING_DECLARED

@@ -351,7 +351,8 @@ class TransferEngine:
 
     async def _advance(self, live: LiveUpload, destination: Destination, passage: Passage) -> None:
         try:
-            if await self._linkable(live, destination):
+            linkable = await self._linkable(live, destination)
+            if linkable or live.row.length_deferred:  # no session can be begun for a file of unknown size
                 pieces = self._reader.pieces(
                     live,
                     send_from=live.row.size,
@@ -362,7 +363,7 @@ class TransferEngine:
                 async with aclosing(pieces):
                     async for _ in pieces:
                         pass
-                sent = True
+                sent = linkable
             else:
                 # A client that keeps sending must not keep the permit from the others for ever; nor one that has stopped.
                 gate, turn_ends = self.gates[live.row.destination], time.monotonic() + _TURN_S

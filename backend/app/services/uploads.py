@@ -25,6 +25,7 @@ from app.core.errors import (
     ForebayError,
     IdempotencyConflict,
     IncompleteUpload,
+    InconsistentUploadLength,
     InvalidRequest,
     NotFound,
     OutOfSpace,
@@ -198,17 +199,15 @@ class Uploads:
         if wanted.destination not in self._destinations:
             known = ", ".join(sorted(self._destinations))
             raise InvalidRequest(f"There is no destination of that name. This server has: {known}.")
-        if wanted.size > self.limits.max_file_bytes:
-            raise FileTooLarge(
-                f"Files may have up to {self.limits.max_file_bytes} bytes here.", limit=self.limits.max_file_bytes
-            )
+        size = self.limits.max_file_bytes if wanted.size is None else wanted.size
+        self._check_size(size)
         return Upload(
             id=secrets.token_hex(16),
             owner=owner,
             filename=validate_filename(wanted.filename),
             folder=validate_folder(wanted.folder),
             media_type=wanted.media_type,
-            size=wanted.size,
+            size=size,
             chunk_size=self._chunk_size(wanted),
             state=UploadState.CREATED,
             completion=wanted.completion,
@@ -221,7 +220,13 @@ class Uploads:
             idempotency_key=idempotency_key,
             request_fingerprint=wanted.fingerprint() if idempotency_key is not None else None,
             tus_metadata=wanted.tus_metadata,
+            length_deferred=wanted.size is None,
         )
+
+    def _check_size(self, size: int) -> None:
+        limit = self.limits.max_file_bytes
+        if size > limit:
+            raise FileTooLarge(f"Files may have up to {limit} bytes here.", limit=limit)
 
     def _chunk_size(self, wanted: NewUpload) -> int:
         limits = self.limits
@@ -231,7 +236,7 @@ class Uploads:
         return limits.chunk_of(wanted.size, wanted.chunk_size, multiple)
 
     async def _begin(self, row: Upload) -> LiveUpload:
-        await self._staging.reserve(row.id, row.owner, row.size)
+        await self._staging.reserve(row.id, row.owner, row.known_size or 0)
         try:
             kept = await self._repository.add_upload(row)
         except BaseException:
@@ -341,6 +346,52 @@ class Uploads:
                 return
             self._slots.release(live.row.id)
         self.transfers.poke(live)
+
+    async def declare_length(self, live: LiveUpload, length: int) -> None:
+        """The client says the size of a file that it began without one; the same again changes nothing.
+
+        Nobody may be adding bytes. Whether the upload is whole with that is seen by `recorded`, not here.
+
+        Raises:
+            InconsistentUploadLength: it was said before, and was another; or more than that has come.
+            FileTooLarge: files may not be as large.
+            OutOfSpace, UserQuotaExceeded: no room.
+            StateConflict: the upload has ended.
+            DatabaseUnavailable: the client may say it again.
+        """
+        if not live.row.length_deferred:
+            if length != live.row.size:
+                raise InconsistentUploadLength(f"The file has {live.row.size} bytes, as was said before; not {length}.")
+            return
+        self._check_size(length)
+        if length < live.recorded.prefix:
+            raise InconsistentUploadLength(f"{live.recorded.prefix} bytes have come; the file can't have {length}.")
+        await unbroken(self._declare_length(live, length))
+
+    async def _declare_length(self, live: LiveUpload, length: int) -> None:
+        async with live.lock:
+            if live.row.ended:
+                raise StateConflict(f"The upload is {live.row.state}.", state=live.row.state.value)
+            await self._have_room(live, length)
+            row = replace(live.row, size=length, length_deferred=False, active_at_s=self._clock())
+            await self._repository.save_upload(row)
+            live.row = row
+        live.changed()
+
+    async def have_room(self, live: LiveUpload, end: int) -> None:
+        """Set room aside for an upload of unknown length up to `end`, where its next bytes will end.
+
+        Nobody may be adding bytes. Raises as `Staging.reserve`.
+        """
+        if end > live.room_until:
+            async with live.lock:
+                await unbroken(self._have_room(live, end))
+
+    async def _have_room(self, live: LiveUpload, size: int) -> None:
+        live.room_until = 0  # until it is changed, nobody knows
+        await self._staging.resize(live.row.id, size)
+        live.room_until = size
+        live.room_released = False
 
     async def whole(self, live: LiveUpload) -> None:
         """Everything is here: make it survive a power cut, then let it go to the destination.
@@ -547,7 +598,8 @@ class Uploads:
     async def adopt(self, row: Upload) -> LiveUpload:
         """Take up an upload of an earlier life of the server; where its bytes are gone, everything is asked for again."""
         extents = await self._repository.extents(row.id)
-        kept = await self._staging.adopt(row.id, row.owner, row.size, extents)
+        size = max((extent.end for extent in extents), default=0) if row.length_deferred else row.size
+        kept = await self._staging.adopt(row.id, row.owner, size, extents)
         if kept is not None:
             live = self._keep(LiveUpload(row, extents, from_earlier_life=True, waits=self.where.of_upload(row.id)))
             if lost := sorted(set(extents) - set(kept)):
@@ -561,7 +613,7 @@ class Uploads:
         live = self._keep(LiveUpload(row, from_earlier_life=True, waits=self.where.of_upload(row.id)))
         try:
             await self._staging.discard(row.id)  # there may be something else of that name
-            await self._staging.reserve(row.id, row.owner, row.size)
+            await self._staging.reserve(row.id, row.owner, row.known_size or 0)
             await self._start_over(live)
         except OutOfSpace as exc:
             async with live.lock:

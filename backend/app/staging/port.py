@@ -92,6 +92,12 @@ class Staging(Protocol):
     async def regain_room(self, upload_id: str) -> None:
         """The idle upload is active again; raises as `reserve`. No effect when its room was never released."""
 
+    async def resize(self, upload_id: str, size: int) -> None:
+        """Set aside `size` bytes for an upload that had more or fewer; what was written beyond them is cut off.
+
+        Nobody writes meanwhile. Raises as `reserve`; then what was written is there, and perhaps no room for more.
+        """
+
     def open_writer(self, upload_id: str, offset: int) -> StagingWriter:
         """A writer at `offset`. Blocking. Raises StagingUnavailable."""
 

@@ -99,6 +99,36 @@ async def test_reserved_room_is_allocated_and_the_file_stays_sparse(tmp_path: Pa
         assert (await spool.space()).reserved_bytes == MIB
 
 
+async def test_room_follows_a_size_that_changes(tmp_path: Path) -> None:
+    """More is set aside, less is given back, and what was written behind the new end is cut off."""
+    async with spool_in(tmp_path / "spool", user_quota_bytes=4 * MIB) as spool:
+        await spool.reserve("up", "ann", 0)
+        for size in (MIB, 3 * MIB):
+            await spool.resize("up", size)
+            assert spool.path("up").stat().st_blocks * 512 >= size
+            assert (await spool.space()).reserved_bytes == size
+        with pytest.raises(UserQuotaExceeded):
+            await spool.resize("up", 5 * MIB)
+        write(spool, "up", 0, b"x" * 2 * MIB)
+        await spool.resize("up", MIB)
+        status = spool.path("up").stat()
+        assert (status.st_size, status.st_blocks * 512 < 2 * MIB) == (MIB, True)
+        assert (await spool.space()).reserved_bytes == MIB
+        await spool.reserve("other", "ann", 3 * MIB)
+
+
+async def test_room_that_was_given_back_is_had_in_another_size(tmp_path: Path) -> None:
+    """An idle upload comes back and says how large it is."""
+    async with spool_in(tmp_path / "spool") as spool:
+        await spool.reserve("up", "ann", 4 * MIB)
+        write(spool, "up", 0, b"x" * MIB)
+        await spool.release_room("up")
+        await spool.resize("up", 2 * MIB)
+        assert (await spool.space()).reserved_bytes == 2 * MIB
+        assert spool.path("up").stat().st_blocks * 512 >= 2 * MIB
+        assert read(spool, "up", 0, MIB) == b"x" * MIB
+
+
 async def test_a_name_is_synced_once_and_data_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory is synced with an upload's first sync, by a durable writer or by `sync`; its bytes with every one."""
     synced: list[str] = []

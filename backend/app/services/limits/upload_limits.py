@@ -38,11 +38,11 @@ class UploadLimits:
             return 1
         return self.lanes if self.window_bytes is None else max(1, min(self.lanes, self.window_bytes // chunk_bytes))
 
-    def chunk_of(self, size: int, asked_for: int | None, multiple: int) -> int:
+    def chunk_of(self, size: int | None, asked_for: int | None, multiple: int) -> int:
         """Chunk size for a file.
 
         Args:
-            size: of the file.
+            size: of the file; None: not known, and what it may become does not make its chunks larger.
             asked_for: by the client.
             multiple: of what its destination takes at once.
 
@@ -56,10 +56,12 @@ class UploadLimits:
         else:
             most, lanes = self.chunk_bytes, self.lanes
         if self.window_bytes is None:
-            return choose_chunk_size(size, most=most, lanes=lanes)
+            return most if size is None else choose_chunk_size(size, most=most, lanes=lanes)
         # All lanes have room, and chunks end where what the destination takes at once ends: their room is given back whole.
         step = max(multiple, MIN_CHUNK_BYTES if asked_for is None else 1)
         most = max(MIN_CHUNK_BYTES, step, min(most, self.window_bytes // lanes) // step * step)
+        if size is None:
+            return most
         chosen = -(-choose_chunk_size(size, most=most, lanes=lanes) // step) * step
         if chosen > self.window_bytes:
             limit = MAX_CHUNKS * (self.window_bytes // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES)

@@ -208,6 +208,9 @@ class MemoryStaging:
     async def regain_room(self, upload_id: str) -> None:
         """Nothing: room is had by extents."""
 
+    async def resize(self, upload_id: str, size: int) -> None:
+        """Nothing: room is had by extents."""
+
     def open_writer(self, upload_id: str, offset: int) -> MemoryWriter:
         """A writer at `offset`, where somebody holds room."""
         return MemoryWriter(self, self._place(upload_id), offset)

@@ -58,7 +58,7 @@ class RoomLedger:
         """Reserve `size` bytes, less what is on disk already; `settle`, `release` or `forget` must follow.
 
         Returns:
-            False when they are held already: nothing must follow.
+            False when so many are held already: nothing must follow.
 
         Raises:
             OutOfSpace: there is no room.
@@ -67,7 +67,7 @@ class RoomLedger:
         with self._settled:
             while True:
                 entry = self._entries.get(upload_id)
-                if entry is not None and entry.held:
+                if entry is not None and entry.held and entry.size >= size:
                     return False
                 self._check_quota(upload_id, owner, size)
                 # What is owed is read before what is free: a write in between is then counted twice, not never.
@@ -80,6 +80,15 @@ class RoomLedger:
                 self._settled.wait()
             self._entries[upload_id] = _Entry(owner, size, size, held=True, owing=True, allocating=True)
             return True
+
+    def shrink(self, upload_id: str, size: int) -> bool:
+        """Reserve no more than `size` bytes for an upload, of which fewer are on disk; whether they are held."""
+        with self._settled:
+            if (entry := self._entries.get(upload_id)) is None:
+                return False
+            entry.size, entry.counted = min(entry.size, size), min(entry.counted, size)
+            self._settled.notify_all()
+            return entry.held
 
     def settle(self, upload_id: str, *, on_disk: bool) -> None:
         """The allocation that `begin` announced has ended, in blocks on disk or (where that can't be) as a debt."""

@@ -126,6 +126,10 @@ class SpoolStaging:
         """Set the released room aside again."""
         await run_to_end(self._slow, self._regain_room, upload_id)
 
+    async def resize(self, upload_id: str, size: int) -> None:
+        """Set `size` bytes aside, no more and no less; what was written beyond them is cut off."""
+        await run_to_end(self._slow, self._resize, upload_id, size)
+
     def open_writer(self, upload_id: str, offset: int) -> SpoolWriter:
         """A writer at `offset`. Blocking."""
         place = self._places.borrow(upload_id, writing=True)
@@ -271,18 +275,36 @@ class SpoolStaging:
             self._ledger.release(upload_id)
 
     def _regain_room(self, upload_id: str) -> None:
+        owner, size = self._owner_and_size(upload_id)
+        with self._places.using(upload_id) as place, system_faults("make room for the upload"):
+            self._have(upload_id, owner, size, place)
+
+    def _resize(self, upload_id: str, size: int) -> None:
+        owner, former = self._owner_and_size(upload_id)
+        with self._places.using(upload_id) as place, system_faults("make room for the upload"):
+            end = os.fstat(place.fd).st_size
+            if end > size or size < former:
+                os.ftruncate(place.fd, min(end, size))  # gives back what was allocated behind it, too
+                if self._ledger.shrink(upload_id, size):
+                    self._allocate(upload_id, place.fd, size)
+                    return
+            self._have(upload_id, owner, size, place)
+
+    def _owner_and_size(self, upload_id: str) -> tuple[str, int]:
         known = self._ledger.owner_and_size(upload_id)
         if known is None:
             raise StagingUnavailable("The upload has no place in the staging area.")
-        owner, size = known
-        with self._places.using(upload_id) as place, system_faults("make room for the upload"):
-            if not self._ledger.begin(upload_id, owner, size):
-                return
-            try:
-                self._allocate(upload_id, place.fd, size)
-            except BaseException:
-                self._ledger.release(upload_id)
-                raise
+        return known
+
+    def _have(self, upload_id: str, owner: str, size: int, place: Place) -> None:
+        """Set room aside where less is held."""
+        if not self._ledger.begin(upload_id, owner, size):
+            return
+        try:
+            self._allocate(upload_id, place.fd, size)
+        except BaseException:
+            self._ledger.release(upload_id)
+            raise
 
     def _sync_place(self, place: Place) -> None:
         place.sync_data()

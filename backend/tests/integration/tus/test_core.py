@@ -199,7 +199,7 @@ def test_options_tell_what_can_be_done(tus: Tus) -> None:
         assert reply.status == 204
         assert reply.headers["tus-version"] == "1.0.0"
         assert set(reply.headers["tus-extension"].split(",")) == {
-            "creation", "creation-with-upload", "expiration", "checksum", "termination",
+            "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
         }  # fmt: skip
         assert int(reply.headers["tus-max-size"]) > 1 << 40
         assert "tus-resumable" not in reply.headers
