@@ -60,7 +60,7 @@ async def download(api: Api, upload_id: str, path: Path, *, policy: RetryPolicy,
 async def _fetch(api: Api, info: UploadInfo, file: BinaryIO, patience: Patience, executor: Executor) -> None:
     """Append what is missing to the part."""
     have = file.tell()
-    if have >= info.size:
+    if info.size is not None and have >= info.size:
         return
     loop = asyncio.get_running_loop()
     async with api.request("GET", "files", info.id, "content", headers={"Range": f"bytes={have}-"}) as answer:

@@ -248,7 +248,7 @@ class UploadRun:
             self._look(info)
             if info.state == _COMPLETED:
                 return info
-            chunks = missing_chunks(info.size, self._chunk_size, info.missing)
+            chunks = missing_chunks(self._source.size, self._chunk_size, info.missing)
             if chunks:
                 await self._send(info)
                 pause_s = _FOLLOW_FIRST_S
@@ -268,7 +268,7 @@ class UploadRun:
                 if attempt.num > 1:
                     info = await self._ask(info.id)
                     self._look(info)
-                chunks = missing_chunks(info.size, self._chunk_size, info.missing)
+                chunks = missing_chunks(self._source.size, self._chunk_size, info.missing)
                 if chunks:
                     await Round(
                         self._api,

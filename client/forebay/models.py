@@ -66,7 +66,8 @@ class UploadInfo:
     """Where an upload stands, in the server's words.
 
     `missing` may be cut short where there are very many gaps: what it lists is missing, and what is left shows when those
-    have been sent. While the upload is under way, the error fields say why a transfer waits.
+    have been sent. While the upload is under way, the error fields say why a transfer waits. Size and chunk count are None
+    as long as another client (a tus one, say) has not said how large its file is.
     """
 
     id: str
@@ -75,9 +76,9 @@ class UploadInfo:
     filename: str
     folder: str
     destination: str
-    size: int
+    size: int | None
     chunk_size: int
-    chunk_count: int
+    chunk_count: int | None
     max_concurrent_chunks: int
     bytes_received: int
     bytes_transferred: int
@@ -97,7 +98,7 @@ class UploadInfo:
             UnexpectedAnswer: a member is absent or of the wrong kind.
         """
         try:
-            size = int(data["size"])
+            size = _number(data["size"])
             missing = data.get("missing")
             if missing is None:
                 missing = [{"start": 0, "end": size}] if size else []
@@ -111,7 +112,7 @@ class UploadInfo:
                 destination=str(data.get("destination") or ""),
                 size=size,
                 chunk_size=int(data["chunk_size"]),
-                chunk_count=int(data["chunk_count"]),
+                chunk_count=_number(data["chunk_count"]),
                 max_concurrent_chunks=max(1, int(data["max_concurrent_chunks"])),
                 bytes_received=int(data.get("bytes_received") or 0),
                 bytes_transferred=int(data.get("bytes_transferred") or 0),
@@ -125,6 +126,10 @@ class UploadInfo:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise UnexpectedAnswer(f"The server's description of the upload can't be read ({exc!r}).") from exc
+
+
+def _number(value: Any) -> int | None:  # noqa: ANN401 - whatever the answer has there
+    return None if value is None else int(value)
 
 
 def _text(value: object) -> str | None:
@@ -151,11 +156,11 @@ class UploadProgress:
     file_id: str
     state: str
     mode: str
-    total_bytes: int
+    total_bytes: int | None
     bytes_received: int
     bytes_transferred: int
     progress_percent: float
-    total_chunks: int
+    total_chunks: int | None
     completed_chunks: int
     failed_chunks: int
     retried_chunks: int
@@ -174,11 +179,11 @@ class UploadProgress:
                 file_id=str(data["file_id"]),
                 state=str(data["state"]),
                 mode=str(data["mode"]),
-                total_bytes=int(data["total_bytes"]),
+                total_bytes=_number(data["total_bytes"]),
                 bytes_received=int(data["bytes_received"]),
                 bytes_transferred=int(data["bytes_transferred"]),
                 progress_percent=float(data["progress_percent"]),
-                total_chunks=int(data["total_chunks"]),
+                total_chunks=_number(data["total_chunks"]),
                 completed_chunks=int(data["completed_chunks"]),
                 failed_chunks=int(data.get("failed_chunks") or 0),
                 retried_chunks=int(data.get("retried_chunks") or 0),

@@ -20,6 +20,14 @@ def test_a_creation_means_that_everything_is_missing() -> None:
     assert UploadInfo.from_json({**CREATED, "size": 0, "max_concurrent_chunks": 8}).missing == ()
 
 
+def test_another_clients_file_may_have_no_size_yet() -> None:
+    """Then nobody knows what is missing of it."""
+    info = UploadInfo.from_json(
+        {**CREATED, "size": None, "chunk_count": None, "missing": [], "max_concurrent_chunks": 8}
+    )
+    assert (info.size, info.chunk_count, info.missing) == (None, None, ())
+
+
 def test_the_result_carries_both_digests() -> None:
     """From one field of RFC 9530."""
     result = {

@@ -32,7 +32,7 @@ def uploads_table(uploads: Iterable[UploadInfo]) -> Table:
             clean(upload.id),
             clean(name),
             clean(state),
-            decimal(upload.size),
+            "-" if upload.size is None else decimal(upload.size),
             _share(upload.bytes_received, upload),
             _share(upload.bytes_transferred, upload),
             clean((upload.created_at or "")[:19].replace("T", " ")),
@@ -47,6 +47,10 @@ def _share(part: int, upload: UploadInfo) -> str:
     return f"{min(_PERCENT, _PERCENT * part // upload.size) if upload.size else 0} %"
 
 
+def _of(part: int, whole: int | None) -> str:
+    return f"{decimal(part)} of {'-' if whole is None else decimal(whole)}"
+
+
 def progress_table(progress: UploadProgress) -> Table:
     """One upload, all there is to say."""
     left = progress.estimated_seconds_remaining
@@ -55,10 +59,10 @@ def progress_table(progress: UploadProgress) -> Table:
             "upload": progress.file_id,
             "state": f"{progress.state} ({progress.mode})",
             "at the destination": f"{progress.progress_percent:.1f} %",
-            "received": f"{decimal(progress.bytes_received)} of {decimal(progress.total_bytes)}",
-            "stored": f"{decimal(progress.bytes_transferred)} of {decimal(progress.total_bytes)}",
+            "received": _of(progress.bytes_received, progress.total_bytes),
+            "stored": _of(progress.bytes_transferred, progress.total_bytes),
             "chunks": (
-                f"{progress.completed_chunks} of {progress.total_chunks}, {progress.in_flight_chunks} in flight, "
+                f"{progress.completed_chunks} of {'-' if progress.total_chunks is None else progress.total_chunks}, {progress.in_flight_chunks} in flight, "
                 f"{progress.retried_chunks} retried, {progress.failed_chunks} failed"
             ),
             "rate": f"{decimal(int(progress.bytes_per_second))}/s",

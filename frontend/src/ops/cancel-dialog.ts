@@ -30,7 +30,10 @@ export class CancelDialog {
 
   ask(row: Row): void {
     this.#row = row
-    say(this.#question, `“${row.filename}” of ${row.owner}, ${bytes(row.size)}.`)
+    say(
+      this.#question,
+      `“${row.filename}” of ${row.owner}, ${row.size === null ? `${bytes(row.received)} so far` : bytes(row.size)}.`,
+    )
     say(this.#problem, '')
     this.#confirm.disabled = false
     this.element.showModal()

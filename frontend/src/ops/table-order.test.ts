@@ -30,6 +30,13 @@ describe('the table of uploads', () => {
     expect(ids({ sort: 'cause', descending: false })).toBe('cab')
   })
 
+  it('puts those whose size nobody knows below the smallest, and shows no share of them', () => {
+    const deferred = row('d', { size: null, received: 3 })
+    const view = { ...BEGIN, sort: 'size', descending: false } as const
+    expect(arranged([...rows, deferred], view)[0]).toBe(deferred)
+    expect(share(3, null)).toBe(0)
+  })
+
   it('keeps equals in the same order in both directions', () => {
     expect(ids({ sort: 'retries', descending: false })).toBe('abc')
     expect(ids({ sort: 'retries', descending: true })).toBe('abc')

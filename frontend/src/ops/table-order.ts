@@ -28,9 +28,9 @@ export const BEGIN: View = { sort: 'created_at', descending: true, text: '', sta
 export const startsDescending = (key: SortKey): boolean =>
   key !== 'owner' && key !== 'filename' && key !== 'cause'
 
-/** 0 to 1; an empty file has come as a whole when it has ended. */
-export const share = (part: number, whole: number): number =>
-  whole > 0 ? Math.min(1, Math.max(0, part / whole)) : 0
+/** 0 to 1; an empty file has come as a whole when it has ended, and of one whose size nobody knows there is no share. */
+export const share = (part: number, whole: number | null): number =>
+  whole !== null && whole > 0 ? Math.min(1, Math.max(0, part / whole)) : 0
 
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' })
 
@@ -38,7 +38,7 @@ const ORDERS: Record<SortKey, (a: Row, b: Row) => number> = {
   created_at: (a, b) => a.created_at - b.created_at,
   owner: (a, b) => collator.compare(a.owner, b.owner),
   filename: (a, b) => collator.compare(a.filename, b.filename),
-  size: (a, b) => a.size - b.size,
+  size: (a, b) => (a.size ?? -1) - (b.size ?? -1),
   progress: (a, b) =>
     share(a.stored, a.size) + share(a.received, a.size) - share(b.stored, b.size) - share(b.received, b.size),
   bytes_per_second: (a, b) => a.bytes_per_second - b.bytes_per_second,

@@ -92,10 +92,8 @@ export class RowView {
     say(this.#problem, row.problem ?? '')
     style(this.#received, 'width', `${(100 * share(row.received, row.size)).toFixed(1)}%`)
     style(this.#stored, 'width', `${(100 * share(row.stored, row.size)).toFixed(1)}%`)
-    say(
-      this.#phases,
-      `${percent(row.received, row.size)} % in, ${percent(row.stored, row.size)} % at ${row.destination}`,
-    )
+    say(this.#phases, phases(row))
+    say(this.#size, row.size === null ? 'not known' : bytes(row.size))
     say(this.#rate, row.bytes_per_second > 0 ? rate(row.bytes_per_second) : '–')
     say(this.#retries, number(row.retries))
     say(this.#cause, causeInWords(row.slowness))
@@ -109,8 +107,12 @@ export class RowView {
     mark(this.#file, 'title', row.filename)
     say(this.#owner, row.owner)
     mark(this.#owner, 'title', row.owner)
-    say(this.#size, bytes(row.size))
     mark(this.element, 'data-upload', row.id)
     mark(this.#cancel, 'aria-label', `Cancel ${row.filename} of ${row.owner}`)
   }
+}
+
+function phases(row: Row): string {
+  if (row.size === null) return `${bytes(row.received)} in`
+  return `${percent(row.received, row.size)} % in, ${percent(row.stored, row.size)} % at ${row.destination}`
 }

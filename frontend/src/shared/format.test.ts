@@ -15,6 +15,7 @@ describe('figures', () => {
   it('tell a part in the unit of the whole', () => {
     expect(bytesOf(1_500_000, 4_500_000_000)).toBe('0.00 of 4.50\u00a0GB')
     expect(bytesOf(5, 0)).toBe('5 of 0\u00a0B')
+    expect(bytesOf(5, null)).toBe('5\u00a0B')
   })
 
   it.each([

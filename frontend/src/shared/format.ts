@@ -21,7 +21,8 @@ function digits(value: number, unit: number): string {
 }
 
 /** `1.2 of 4.5 GB`: both in the larger one's unit. */
-export function bytesOf(part: number, whole: number): string {
+export function bytesOf(part: number, whole: number | null): string {
+  if (whole === null) return bytes(part)
   let unit = 0
   let value = whole
   while (value >= 999.5 && unit < UNITS.length - 1) {

@@ -95,7 +95,7 @@ function Entry({
       </div>
       <p class="entry-facts dim number">
         <span class={`badge ${state.tone}`}>{state.word}</span>
-        <span>{bytes(upload.size)}</span>
+        <span>{upload.size === null ? 'size not known' : bytes(upload.size)}</span>
         <time dateTime={upload.created_at} title={at.toLocaleString()}>
           {moment(at)}
         </time>
@@ -147,6 +147,6 @@ function Entry({
   )
 }
 
-function share(part: number, whole: number): number {
-  return whole === 0 ? 0 : Math.min(1, part / whole)
+function share(part: number, whole: number | null): number {
+  return whole ? Math.min(1, part / whole) : 0
 }

@@ -618,14 +618,20 @@ export interface components {
             path: string;
             /** Media Type */
             media_type: string;
-            /** Size */
-            size: number;
+            /**
+             * Size
+             * @description Null as long as the client, by a protocol that allows it, has not said the file's size.
+             */
+            size: number | null;
             state: components["schemas"]["UploadState"];
             mode: components["schemas"]["Mode"];
             /** Chunk Size */
             chunk_size: number;
-            /** Chunk Count */
-            chunk_count: number;
+            /**
+             * Chunk Count
+             * @description Null as long as the client, by a protocol that allows it, has not said the file's size.
+             */
+            chunk_count: number | null;
             /** Max Concurrent Chunks */
             max_concurrent_chunks: number;
             /** Chunk Url */
@@ -642,7 +648,7 @@ export interface components {
             bytes_transferred: number;
             /**
              * Missing
-             * @description What is still to come; the first 1,000 ranges.
+             * @description What is still to come; the first 1,000 ranges. None as long as the size is not known.
              */
             missing: components["schemas"]["ByteSpan"][];
             /** Missing Chunks */
@@ -702,8 +708,11 @@ export interface components {
             file_id: string;
             state: components["schemas"]["UploadState"];
             mode: components["schemas"]["Mode"];
-            /** Total Bytes */
-            total_bytes: number;
+            /**
+             * Total Bytes
+             * @description Null as long as the client, by a protocol that allows it, has not said the file's size.
+             */
+            total_bytes: number | null;
             /** Bytes Received */
             bytes_received: number;
             /**
@@ -713,8 +722,11 @@ export interface components {
             bytes_transferred: number;
             /** Progress Percent */
             progress_percent: number;
-            /** Total Chunks */
-            total_chunks: number;
+            /**
+             * Total Chunks
+             * @description Null as long as the client, by a protocol that allows it, has not said the file's size.
+             */
+            total_chunks: number | null;
             /** Completed Chunks */
             completed_chunks: number;
             /** Failed Chunks */
@@ -825,14 +837,20 @@ export interface components {
             path: string;
             /** Media Type */
             media_type: string;
-            /** Size */
-            size: number;
+            /**
+             * Size
+             * @description Null as long as the client, by a protocol that allows it, has not said the file's size.
+             */
+            size: number | null;
             state: components["schemas"]["UploadState"];
             mode: components["schemas"]["Mode"];
             /** Chunk Size */
             chunk_size: number;
-            /** Chunk Count */
-            chunk_count: number;
+            /**
+             * Chunk Count
+             * @description Null as long as the client, by a protocol that allows it, has not said the file's size.
+             */
+            chunk_count: number | null;
             /** Max Concurrent Chunks */
             max_concurrent_chunks: number;
             /** Chunk Url */
@@ -849,7 +867,7 @@ export interface components {
             bytes_transferred: number;
             /**
              * Missing
-             * @description What is still to come; the first 1,000 ranges.
+             * @description What is still to come; the first 1,000 ranges. None as long as the size is not known.
              */
             missing: components["schemas"]["ByteSpan"][];
             /** Missing Chunks */
@@ -1076,8 +1094,11 @@ export interface components {
             owner: string;
             /** Filename */
             filename: string;
-            /** Size */
-            size: number;
+            /**
+             * Size
+             * @description Null as long as its client has not said it.
+             */
+            size: number | null;
             state: components["schemas"]["UploadState"];
             /** Destination */
             destination: string;
@@ -3453,7 +3474,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Invalid request · Digest can't be read */
+            /** @description Invalid request · Digest can't be read · Inconsistent length values for upload */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3516,7 +3537,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Body too large */
+            /** @description Body too large · File too large */
             413: {
                 headers: {
                     [name: string]: unknown;

@@ -37,11 +37,11 @@ export class Meter {
 
   /** The server said where it stands; nothing is in flight. */
   asked(info: ServerUpload, now: number): void {
-    const count = chunkCount(info.size, info.chunk_size)
+    const count = chunkCount(this.#total, info.chunk_size)
     if (this.#states.length !== count) this.#states = new Uint8Array(count)
     this.#chunkSize = info.chunk_size
     this.#received = info.bytes_received
-    fillChunkMap(this.#states, info.size, info.chunk_size, info.missing, info.bytes_received)
+    fillChunkMap(this.#states, this.#total, info.chunk_size, info.missing, info.bytes_received)
     const storing = info.missing.length === 0
     if (storing !== this.#storing) this.#rate.reset()
     this.#storing = storing

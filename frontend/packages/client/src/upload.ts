@@ -378,7 +378,7 @@ export class UploadTask implements Upload {
         info = await this.#ask(first.id, signal)
         this.#look(info)
       }
-      const chunks = missingChunks(info.size, info.chunk_size, info.missing)
+      const chunks = missingChunks(this.#source.size, info.chunk_size, info.missing)
       if (chunks.length === 0) return
       const round = new Round(this, info, chunks)
       this.#round = round
@@ -458,7 +458,7 @@ export class UploadTask implements Upload {
     return {
       id: info.id,
       name: info.result?.name ?? info.filename,
-      size: info.size,
+      size: this.#source.size,
       destination: info.result?.destination ?? info.destination,
       sha256: sha256Of(info.result?.digest ?? null),
       verified,
