@@ -71,7 +71,7 @@ class Forebay(ServerProcess):
     def watching_lag(self) -> Iterator[Callable[[], tuple[str, str]]]:
         """Look at the event loop's longest block often enough to miss no minute.
 
-        Yields what tells it when the block has ended: "N ms", and what an idle loop beside it saw.
+        Yields what tells it when the block has ended: "N ms", and why, as far as the kernel and an idle loop beside it saw.
         """
         seen = [0.0]
         over = threading.Event()
@@ -83,18 +83,12 @@ class Forebay(ServerProcess):
             while not over.wait(_LOOK_S):
                 look()
 
-        idle_ms = [0.0]
+        reasons: list[str] = []
 
         def told() -> tuple[str, str]:
-            return f"{max(seen):.0f} ms", f"a loop that does nothing, beside it: {max(idle_ms):.0f} ms"
+            return f"{max(seen):.0f} ms", "; ".join(reasons)
 
-        idle = subprocess.Popen(
-            [sys.executable, "-m", "bench.idle_loop"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_ROOT,
-        )
+        idle, waits = _beside("bench.idle_loop"), _beside("bench.loop_waits", str(self.pid))
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
@@ -103,7 +97,9 @@ class Forebay(ServerProcess):
             over.set()
             watcher.join()
             look()
-            idle_ms.append(float(idle.communicate()[0]))
+            asleep_ms = float(waits.communicate()[0].split()[0])
+            reasons.append(f"asleep in a call that blocks: {asleep_ms:.0f} ms")
+            reasons.append(f"a loop that does nothing, beside it: {float(idle.communicate()[0]):.0f} ms")
 
     def peak_rss_mib(self) -> float:
         """Most resident memory since the start."""
@@ -124,3 +120,10 @@ class Forebay(ServerProcess):
         """Processor time used so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
+
+
+def _beside(module: str, *args: str) -> subprocess.Popen[str]:
+    """Started; it ends with its input, and prints what it saw."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT
+    )
