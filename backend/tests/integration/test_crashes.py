@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +24,13 @@ import forebay
 from app.testing.api_client import ApiClient
 from app.testing.server_process import ServerProcess
 from app.testing.stubborn_client import CHUNK_BYTES, StubbornClient, Witness
+from app.testing.syscalls import at_system_call, may_trace
 
 Start = Callable[..., ServerProcess]
 CHUNK = CHUNK_BYTES
 
 
-def _may_trace() -> bool:
-    """Whether there is strace, and the kernel lets us use it (a container may not)."""
-    return shutil.which("strace") is not None and not subprocess.call(["strace", "-qq", "-o", "/dev/null", "true"])
-
-
-needs_strace = pytest.mark.skipif(not _may_trace(), reason="needs strace, and the right to trace processes")
+needs_strace = pytest.mark.skipif(not may_trace(), reason="needs strace, and the right to trace processes")
 
 
 class Outages:
@@ -172,22 +166,6 @@ _CALLS = [
     ("fdatasync", 2),  # it has its name, and the database does not know
     ("unlink,unlinkat", 1),  # completed, the spool's name is still there
 ]
-
-
-@contextmanager
-def at_system_call(pid: int, calls: str, injection: str, *, path: Path | None = None) -> Iterator[None]:
-    """From here on, this happens as one of the process's threads enters these system calls, on that file if one is given.
-
-    See strace(1), "Tampering".
-    """
-    command = ["strace", "-f", "-p", str(pid), "-o", "/dev/null"]
-    command += ["-e", f"trace={calls}", "-e", f"inject={calls}:{injection}", *(["-P", str(path)] if path else [])]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
-        try:
-            assert "attached" in tracer.stderr.readline()
-            yield
-        finally:
-            tracer.terminate()
 
 
 @needs_strace
@@ -380,7 +358,7 @@ def test_a_sync_that_fails_is_not_believed(start_server: Start) -> None:
         view = api.create("a.bin", 2 * CHUNK, chunk_size=CHUNK)
         assert api.put_chunk(view["id"], 0, b"x" * CHUNK).status == 204
         spooled = server.directory / "var" / "spool" / view["id"]
-        with at_system_call(server.pid, "fdatasync", "error=EIO", path=spooled):
+        with at_system_call(server.pid, "fdatasync", "error=EIO", paths=[spooled]):
             reply = api.put_chunk(view["id"], 1, b"x" * CHUNK)
             assert (reply.status, reply.code) == (503, "sync-failed")
         now = api.upload(view["id"])
