@@ -44,6 +44,7 @@ from app.posix.process import provide_descriptors, step_back, tell_service_manag
 from app.services._memory_probe import MemoryProbe
 from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
+from app.services.concatenation import Concatenation
 from app.services.events import EventHub
 from app.services.housekeeping import Ages, Housekeeping
 from app.services.identity import Identity, is_loopback
@@ -152,11 +153,13 @@ class Server:
                     if isinstance(destination, KeepsInformed)
                 ]
                 self.transfers.start(background)
+                self.context.concatenation.start(background)
                 loops.append(background.create_task(_kept_going(recovery.go_on), name="recovery"))
                 try:
                     yield
                 finally:
                     self.transfers.stop()
+                    self.context.concatenation.stop()
                     for task in (*loops, *self._work_under_way()):
                         task.cancel()
 
@@ -168,7 +171,7 @@ class Server:
 
     def _work_under_way(self) -> list[asyncio.Task[None]]:
         transfers = [live.transfer_task for live in self.context.uploads.live if live.transfer_task is not None]
-        return [*transfers, *self.transfers.removals]
+        return [*transfers, *self.transfers.removals, *self.context.concatenation.tasks]
 
     async def _refuse_to_be_open_to_all(self) -> None:
         settings = self.settings
@@ -412,6 +415,12 @@ def build(settings: Settings) -> Server:
             mode=settings.mode,
             durable=settings.durability == "power",
             uploads=uploads,
+        ),
+        concatenation=Concatenation(
+            uploads=uploads,
+            staging=staging if isinstance(staging, SpoolStaging) else None,
+            repository=repository,
+            clock=clock,
         ),
         small_files=SmallFiles(
             uploads=uploads,

@@ -17,6 +17,7 @@ from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
+from app.services.concatenation import Concatenation
 from app.services.events import EventHub
 from app.services.identity import Identity
 from app.services.memory_monitor import MemoryMonitor
@@ -48,6 +49,7 @@ class Context:
     uploads: Uploads
     processor: ParallelChunkProcessor
     appender: Appender
+    concatenation: Concatenation
     small_files: SmallFiles
     identity: Identity
     hub: EventHub

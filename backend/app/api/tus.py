@@ -26,6 +26,7 @@ from app.core.errors import (
     DatabaseUnavailable,
     DestinationUnavailable,
     FileTooLarge,
+    Forbidden,
     ForebayError,
     InconsistentUploadLength,
     InvalidDigest,
@@ -46,7 +47,7 @@ from app.core.errors import (
     UnsupportedMediaType,
     UnsupportedProtocolVersion,
 )
-from app.core.upload import Completion, UploadState
+from app.core.upload import PARTIAL, Completion, UploadState
 from app.protocols import tus
 from app.services.live import LiveUpload
 from app.services.new_upload import NewUpload
@@ -134,9 +135,11 @@ async def _found(context: Context, user: User, upload_id: str) -> LiveUpload:
 
 
 def _standing(context: Context, live: LiveUpload, position: int) -> dict[str, str]:
-    """`Upload-Offset`, and `Upload-Expires` where it will expire."""
+    """`Upload-Offset`, and `Upload-Expires` where it will expire; nothing of one that is being put together from others."""
+    if live.row.parts and position < live.row.size:
+        return {}
     fields = {"upload-offset": str(position)}
-    if not live.row.ended and live.row.state is not UploadState.TRANSFERRING:
+    if not live.row.parts and not live.row.ended and live.row.state is not UploadState.TRANSFERRING:
         left_s = context.uploads.limits.expiry_s - (context.clock() - live.row.active_at_s)
         fields["upload-expires"] = tus.expires(time.time() + max(0.0, left_s))
     return fields
@@ -156,8 +159,9 @@ def _wanted(creation: tus.Creation) -> NewUpload:
         folder=dirname(said.first("relativePath") or "").lstrip("/"),
         media_type=media_type if re.fullmatch(MEDIA_TYPE, media_type) else "application/octet-stream",
         destination=said.first("destination") or "default",
-        completion=Completion.AUTO,
+        completion=Completion.EXPLICIT if creation.concat == PARTIAL else Completion.AUTO,
         tus_metadata=said.text,
+        tus_concat=creation.concat,
     )
 
 
@@ -197,7 +201,10 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
     """Begin an upload (tus, creation); with a body, its first bytes as well (creation-with-upload)."""
     creation = tus.parse_creation(_fields(request), max_size=context.uploads.limits.max_file_bytes)
     body = body_of(request)
-    live = await context.uploads.create(user.user, _wanted(creation), idempotency_key=None)
+    if creation.parts:
+        live = await context.concatenation.begin(user.user, _wanted(creation), creation.parts)
+    else:
+        live = await context.uploads.create(user.user, _wanted(creation), idempotency_key=None)
     position = 0
     if creation.carries_bytes:
         position = await context.appender.append(live, 0, body, _check_of(creation.checksum))
@@ -205,7 +212,7 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
     root = (context.settings.public_url or str(request.base_url)).rstrip("/")
     headers = {"location": f"{root}{router.prefix}/{live.row.id}", **_standing(context, live, position)}
     if not creation.carries_bytes:
-        del headers["upload-offset"]
+        headers.pop("upload-offset", None)
     return Response(status_code=201, headers=headers)
 
 
@@ -220,12 +227,15 @@ async def tus_position(context: Ctx, user: User, request: Request, upload_id: st
     live = await _found(context, user, upload_id)
     position = await context.appender.position(live)
     headers = {**_standing(context, live, position), "cache-control": "no-store"}
-    if live.row.length_deferred:
+    length = context.concatenation.length_of(live)
+    if length is None:
         headers["upload-defer-length"] = "1"
     else:
-        headers["upload-length"] = str(live.row.size)
+        headers["upload-length"] = str(length)
     if live.row.tus_metadata:
         headers["upload-metadata"] = live.row.tus_metadata
+    if live.row.tus_concat is not None:
+        headers["upload-concat"] = live.row.tus_concat
     return Response(status_code=200, headers=headers)
 
 
@@ -258,8 +268,11 @@ async def tus_position(context: Ctx, user: User, request: Request, upload_id: st
 )
 async def tus_append(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
     """Add bytes where the upload stands. What came of a request that breaks off is kept."""
-    wanted = tus.parse_append(_fields(request))
+    fields = _fields(request)
     live = await _found(context, user, upload_id)
+    if live.row.parts:
+        raise Forbidden("A final upload is put together from its parts; nothing can be added to it.")
+    wanted = tus.parse_append(fields)
     position = await context.appender.append(
         live, wanted.offset, body_of(request), _check_of(wanted.checksum), length=wanted.length
     )

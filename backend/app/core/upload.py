@@ -14,6 +14,7 @@ from typing import NamedTuple
 from app.core.errors import ChunkOutOfRange, StateConflict
 
 __all__ = [
+    "PARTIAL",
     "TERMINAL_STATES",
     "TRANSITIONS",
     "Chunk",
@@ -38,6 +39,10 @@ MAX_CHUNK_BYTES = 1024 * MIB
 MAX_CHUNKS = 50_000
 _CHUNKS_PER_LANE = 16
 _LEAST_WORTH_A_ROUND_TRIP_BYTES = 2 * MIB
+
+
+PARTIAL = "partial"
+"""`Upload-Concat` of an upload that is a part of others."""
 
 
 class Mode(StrEnum):
@@ -232,12 +237,24 @@ class Upload:
     sha256: str | None = None
     crc32c: int | None = None
     tus_metadata: str | None = None  # `Upload-Metadata` as it came; None where the upload was not begun with tus
+    tus_concat: str | None = None  # `Upload-Concat` as it came, where the upload is a part of files or made of such
     length_deferred: bool = False  # the client has not said the size yet; `size` is the most that it may become
 
     @property
     def grid(self) -> ChunkGrid:
         """How it is cut."""
         return ChunkGrid(self.size, self.chunk_size)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is no file, but kept to be put together with others."""
+        return self.tus_concat == PARTIAL
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The ids of those that it is made of, in order; none of a file that is received itself."""
+        _, _, urls = (self.tus_concat or "").partition(";")
+        return tuple(url.rpartition("/")[2] for url in urls.split())
 
     @property
     def known_size(self) -> int | None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 __all__ = ["REVISION", "extents", "meta", "metadata", "tokens", "uploads"]
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; a database that says so needs no work at start."""
 
 metadata = MetaData(
@@ -70,6 +70,7 @@ uploads = Table(
     Column("sha256", Text),
     Column("crc32c", BigInteger),
     Column("tus_metadata", Text),
+    Column("tus_concat", Text),
     Column("length_deferred", Boolean, nullable=False, server_default=false()),
     CheckConstraint("size >= 0", name="size"),
     CheckConstraint("chunk_size > 0", name="chunk_size"),

@@ -1,6 +1,7 @@
 """tus 1.0.0, the resumable upload protocol of tus.io: header fields in, values out, and back. No I/O.
 
-Core, and the extensions creation, creation-with-upload, creation-defer-length, expiration, checksum and termination.
+Core, and the extensions creation, creation-with-upload, creation-defer-length, expiration, checksum, termination,
+concatenation and concatenation-unfinished.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from app.core.errors import (
     UnsupportedMediaType,
     UnsupportedProtocolVersion,
 )
+from app.core.upload import PARTIAL
 
 __all__ = [
     "EXPOSED_FIELDS",
@@ -44,21 +46,24 @@ VERSION: Final = "1.0.0"
 MEDIA_TYPE: Final = "application/offset+octet-stream"
 EXTENSIONS: Final = (
     "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
+    "concatenation", "concatenation-unfinished",
 )  # fmt: skip
 
 REQUEST_FIELDS: Final = (
     "Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum",
-    "X-HTTP-Method-Override",
+    "Upload-Concat", "X-HTTP-Method-Override",
 )  # fmt: skip
 """What a browser's page from elsewhere must be allowed to send (Fetch, CORS protocol)."""
 EXPOSED_FIELDS: Final = (
     "Location", "Tus-Version", "Tus-Resumable", "Tus-Max-Size", "Tus-Extension", "Tus-Checksum-Algorithm",
     "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Expires",
+    "Upload-Concat",
 )  # fmt: skip
 """What such a page must be allowed to read."""
 
 MAX_METADATA: Final = 8192  # characters; beyond what header fields may have together, the request is refused anyway
 _DECIMAL: Final = re.compile(r"[0-9]{1,19}")
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _KEY: Final = re.compile(r"[!-+\--~]+")  # ASCII, neither empty nor with space or comma (tus, Upload-Metadata)
 
 
@@ -106,11 +111,15 @@ class Creation:
     """A POST that makes an upload."""
 
     length: int | None
-    """None: said later, with a PATCH."""
+    """None: said later, with a PATCH; or it is the sum of its parts'."""
     metadata: Metadata
     carries_bytes: bool
     """Whether its body is the beginning of the file (creation-with-upload)."""
     checksum: Checksum | None
+    concat: str | None = None
+    """`Upload-Concat` as it came."""
+    parts: tuple[str, ...] = ()
+    """The ids of the uploads that a final one is made of, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +166,31 @@ def parse_creation(fields: Mapping[str, str], *, max_size: int) -> Creation:
         FileTooLarge: a length above `max_size`.
         UnsupportedMediaType: it has a body that is not said to be the file's bytes.
     """
-    if "upload-concat" in fields:
-        raise InvalidRequest("This server does not concatenate: see OPTIONS.")
+    metadata, concat = parse_metadata(fields.get("upload-metadata")), fields.get("upload-concat")
+    if concat is not None and concat != PARTIAL:
+        return _final(fields, metadata, concat)
     length = _length(fields)
     if length is not None and length > max_size:
         raise FileTooLarge(f"Files may have up to {max_size} bytes here.", limit=max_size)
     carries_bytes = _has_body(fields)
     if carries_bytes:
         _check_media_type(fields)
-    return Creation(length, parse_metadata(fields.get("upload-metadata")), carries_bytes, _checksum(fields))
+    return Creation(length, metadata, carries_bytes, _checksum(fields), concat)
+
+
+def _final(fields: Mapping[str, str], metadata: Metadata, concat: str) -> Creation:
+    """A POST that makes an upload out of others."""
+    kind, semicolon, urls = concat.partition(";")
+    parts = tuple(url.rpartition("/")[2] for url in urls.split(" ") if url)
+    if kind.strip() != "final" or not semicolon or not parts:
+        raise InvalidRequest("Upload-Concat is `partial`, or `final;` and the addresses of partial uploads.")
+    if not all(_ID.fullmatch(part) for part in parts):
+        raise InvalidRequest("Upload-Concat names something that is no upload of this server.")
+    if "upload-length" in fields or "upload-defer-length" in fields:
+        raise InvalidRequest("The length of a final upload is the sum of its parts'; send no Upload-Length.")
+    if _has_body(fields):
+        raise InvalidRequest("A final upload takes no bytes of its own.")
+    return Creation(None, metadata, carries_bytes=False, checksum=None, concat=concat, parts=parts)
 
 
 def parse_append(fields: Mapping[str, str]) -> Append:

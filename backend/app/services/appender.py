@@ -127,7 +127,8 @@ class Appender:
                 await unbroken(self._uploads.fail(live, exc))
                 raise
             if length is not None:
-                await self._uploads.recorded(live)  # it may be whole without another byte
+                with receiver.recording():
+                    await self._uploads.recorded(live)  # it may be whole without another byte
         return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
 
     @asynccontextmanager
@@ -184,7 +185,7 @@ class Appender:
                 await self._keep(live, [extent])
             else:
                 unjudged.append(extent)
-            if self._mode is Mode.SEQUENTIAL and check is None:
+            if self._mode is Mode.SEQUENTIAL and check is None and not live.row.is_part:
                 await self._processor.forwarded(live, piece, position)
         if check is not None:
             check.judge()
@@ -225,11 +226,12 @@ class Appender:
         return sink.extent() if sink.received else None
 
     async def _keep(self, live: LiveUpload, extents: list[Extent]) -> None:
-        with live.waits.of(Cause.DISK):
-            if self._durable:
-                await self._staging.sync(live.row.id)
-            await unbroken(self._processor.record(live, extents))
-        await self._uploads.recorded(live)
+        with live.receivers[_APPENDING].recording():
+            with live.waits.of(Cause.DISK):
+                if self._durable:
+                    await self._staging.sync(live.row.id)
+                await unbroken(self._processor.record(live, extents))
+            await self._uploads.recorded(live)
 
 
 def _both(check: Check | None, sink: StagingSink) -> Callable[[memoryview], None]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,17 @@ class Receiver:
     interruption: Interruption = field(default_factory=Interruption)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     received: Callable[[], int] = lambda: 0
+    stored: bool = False
+    """What came is in staging, and nothing else goes there before its interruption was looked at."""
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Inside nothing is staged: who ends the upload does not wait for this (it may be waited for here)."""
+        self.stored = True
+        try:
+            yield
+        finally:
+            self.stored = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,4 +355,5 @@ class LiveUpload:
         """End every connection that sends to this upload and wait until none touches staging any more."""
         for receiver in list(self.receivers.values()):
             receiver.interruption.interrupt(error())
-            await receiver.ended.wait()
+            if not receiver.stored:
+                await receiver.ended.wait()

@@ -26,6 +26,7 @@ class NewUpload:
     completion: Completion = Completion.AUTO
     on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME
     tus_metadata: str | None = None
+    tus_concat: str | None = None
 
     def fingerprint(self) -> str:
         """The same for the same request."""

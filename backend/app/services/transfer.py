@@ -165,7 +165,7 @@ class TransferEngine:
 
     @staticmethod
     def _has_work(live: LiveUpload) -> bool:
-        if live.row.ended or live.cancelling:
+        if live.row.ended or live.cancelling or live.row.is_part:
             return False
         if live.row.state is UploadState.TRANSFERRING or live.has_unsent:
             return True

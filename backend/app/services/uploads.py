@@ -91,6 +91,8 @@ class Uploads:
         self.where = where
         self.transfers: TransferEngine
         self.relay: Relay | None = None
+        self.on_parts_wanted: Callable[[LiveUpload], None] = lambda _live: None
+        """Told of a file that is made of others and lacks bytes."""
         self._staging = staging
         self._destinations = destinations
         self._repository = repository
@@ -146,7 +148,9 @@ class Uploads:
             if row.ended:
                 return await self._of_the_past(row)
             log.warning("upload taken up", upload=row.id)
-            return await self.adopt(row)
+            live = await self.adopt(row)
+            self.on_parts_wanted(live)
+            return live
 
     async def _of_the_past(self, row: Upload) -> LiveUpload:
         if row.state is UploadState.COMPLETED:
@@ -220,6 +224,7 @@ class Uploads:
             idempotency_key=idempotency_key,
             request_fingerprint=wanted.fingerprint() if idempotency_key is not None else None,
             tus_metadata=wanted.tus_metadata,
+            tus_concat=wanted.tus_concat,
             length_deferred=wanted.size is None,
         )
 
@@ -341,7 +346,7 @@ class Uploads:
             await self.fail(live, RoomLost("The server has lost what had come of the file. Send it again."))
             return
         if live.all_recorded and live.row.received_at is None and not live.row.ended:
-            if live.row.completion is Completion.AUTO:
+            if live.row.completion is Completion.AUTO or live.row.is_part:
                 await unbroken(self.whole(live))
                 return
             self._slots.release(live.row.id)
@@ -434,6 +439,10 @@ class Uploads:
             StateConflict: it was cancelled or has expired.
             DigestMismatch: the file is not what was declared.
         """
+        if live.row.is_part:
+            raise StateConflict(
+                "This upload is a part of a file; there is none to complete.", state=live.row.state.value
+            )
         await live.settled()
         if not live.row.ended:
             await unbroken(self._finish_receiving(live, declared))
@@ -532,6 +541,21 @@ class Uploads:
             row = replace(live.row, tus_metadata=None)
             await self._repository.save_upload(row)
             live.row = row
+
+    async def remove_part(self, live: LiveUpload) -> None:
+        """Its bytes are in another file now: forget it.
+
+        Raises:
+            DatabaseUnavailable: it is still there.
+        """
+        await unbroken(self._remove_part(live))
+
+    async def _remove_part(self, live: LiveUpload) -> None:
+        async with live.lock:
+            if not live.row.ended:
+                await self._end(live, UploadState.CANCELLED, None)
+        await self.ended(live)
+        await self._repository.delete_upload(live.row.id)
 
     async def expire(self, live: LiveUpload) -> None:
         """Nobody came back for it."""
@@ -653,6 +677,7 @@ class Uploads:
             live.row = row
             for extent in spoilt:
                 live.forget(extent)
+        self.on_parts_wanted(live)
 
     async def _start_over(self, live: LiveUpload) -> None:
         """Nothing is here any more. What its session has is kept: it may have become a file, and is compared at the end."""

@@ -14,7 +14,17 @@ from typing import Protocol, runtime_checkable
 
 from app.core.upload import Extent
 
-__all__ = ["Durability", "Linkable", "Room", "SpaceReport", "Staging", "StagingWriter", "Viewable", "Windowed"]
+__all__ = [
+    "Copying",
+    "Durability",
+    "Linkable",
+    "Room",
+    "SpaceReport",
+    "Staging",
+    "StagingWriter",
+    "Viewable",
+    "Windowed",
+]
 
 
 class SpaceReport(Protocol):
@@ -126,6 +136,18 @@ class Staging(Protocol):
 
     async def space(self) -> SpaceReport:
         """How much room there is."""
+
+
+class Copying(Protocol):
+    """A staging that makes an upload out of others without anybody reading them."""
+
+    async def copy(self, source_id: str, offset: int, length: int, target_id: str, position: int) -> None:
+        """Put `length` bytes of one upload, from `offset`, into another at `position`.
+
+        Raises:
+            OutOfSpace: no room.
+            StagingUnavailable: any other failure; how much was copied is not known.
+        """
 
 
 @runtime_checkable

@@ -46,13 +46,16 @@ def test_any_metadata_is_read_or_refused(text: str) -> None:
                 "upload-length",
                 "upload-offset",
                 "upload-defer-length",
+                "upload-concat",
                 "upload-metadata",
                 "upload-checksum",
                 "content-type",
                 "content-length",
             ]
         ),
-        st.text(max_size=30) | st.integers().map(str) | st.sampled_from([tus.MEDIA_TYPE, "sha1 AAAA", "md5 "]),
+        st.text(max_size=30)
+        | st.integers().map(str)
+        | st.sampled_from([tus.MEDIA_TYPE, "sha1 AAAA", "md5 ", "final;a"]),
     )
 )
 def test_any_fields_are_read_or_refused(fields: dict[str, str]) -> None:
@@ -75,10 +78,13 @@ def test_a_creation() -> None:
         tus.parse_creation({"upload-length": "8"}, max_size=7)
 
 
-def test_what_is_not_offered_is_refused() -> None:
-    """Taking no notice of it would make another upload than was meant."""
-    with pytest.raises(InvalidRequest):
-        tus.parse_creation({"upload-length": "1", "upload-concat": "partial"}, max_size=7)
+def test_a_final_upload_names_its_parts() -> None:
+    """By addresses of any kind, in order, each as often as it is there; of these the ids count."""
+    field = "final;/api/v1/tus/a https://x.example/api/v1/tus/b  c /api/v1/tus/a"
+    creation = tus.parse_creation({"upload-concat": field}, max_size=7)
+    assert (creation.concat, creation.parts, creation.length) == (field, ("a", "b", "c", "a"), None)
+    partial = tus.parse_creation({"upload-concat": "partial", "upload-length": "7"}, max_size=7)
+    assert (partial.concat, partial.parts, partial.length) == ("partial", (), 7)
 
 
 @given(st.sampled_from(list(tus.Algorithm)), st.binary(max_size=70))

@@ -39,6 +39,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _PROBE: Final = ".probe"  # no id: the dot
 _STAT_BLOCK_BYTES: Final = 512  # the unit of st_blocks, whatever the file system's own (stat(2))
 _CLOSED: Final = -1
+_COPY_BYTES: Final = 16 << 20  # in one system call, for which other writers of the file wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,10 @@ class SpoolStaging:
     async def resize(self, upload_id: str, size: int) -> None:
         """Set `size` bytes aside, no more and no less; what was written beyond them is cut off."""
         await run_to_end(self._slow, self._resize, upload_id, size)
+
+    async def copy(self, source_id: str, offset: int, length: int, target_id: str, position: int) -> None:
+        """Put bytes of one upload into another."""
+        await run_to_end(self._slow, self._copy, source_id, offset, length, target_id, position)
 
     def open_writer(self, upload_id: str, offset: int) -> SpoolWriter:
         """A writer at `offset`. Blocking."""
@@ -289,6 +294,25 @@ class SpoolStaging:
                     self._allocate(upload_id, place.fd, size)
                     return
             self._have(upload_id, owner, size, place)
+
+    def _copy(self, source_id: str, offset: int, length: int, target_id: str, position: int) -> None:
+        target = self._places.borrow(target_id, writing=True)
+        try:
+            with self._places.using(source_id) as source, system_faults("be copied"):
+                done = 0
+                while done < length:
+                    with target.writing:
+                        # Shares the blocks where the file system can (copy_file_range(2)); else it is a copy in the kernel.
+                        count = os.copy_file_range(
+                            source.fd, target.fd, min(length - done, _COPY_BYTES), offset + done, position + done
+                        )
+                    if not count:
+                        raise StagingUnavailable("The upload is shorter than what was recorded of it.")
+                    target.unsynced = True
+                    done += count
+        finally:
+            self._places.give_back(target_id, target, writing=True)
+        self._write_back.begin(target_id, position, length)
 
     def _owner_and_size(self, upload_id: str) -> tuple[str, int]:
         known = self._ledger.owner_and_size(upload_id)

@@ -111,7 +111,9 @@ def some_came(product: Product) -> Callable[[str], None]:
 
         def has_come() -> bool:
             live = product.server.context.uploads.under_way(upload_id)
-            return live is not None and any(each.received() for each in live.receivers.values())
+            if live is None:
+                return False
+            return live.recorded.prefix > 0 or any(each.received() for each in live.receivers.values())
 
         product.wait_for(has_come)
 

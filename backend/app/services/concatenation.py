@@ -1,0 +1,233 @@
+"""A file put together from other uploads, its parts (tus, concatenation).
+
+Laws:
+- The bytes stay on the disk: they are copied by the kernel, which shares them instead where the file system can. The
+  checksums recorded with them come along, and the transfer compares what it reads, as with any other upload.
+- A part may still be receiving; it is waited for. One that ended takes the file that needs it with it.
+- Parts are kept until the file has all its bytes and those are synced; then they are removed, unless another file still
+  waits for them. So a server that dies goes on where it was.
+- Who puts a file together is a receiver of it: it does not expire meanwhile, and its end stops the work first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
+from dataclasses import replace
+from typing import Final
+
+import stamina
+import structlog
+
+from app.core.errors import (
+    DatabaseUnavailable,
+    ForebayError,
+    IncompleteUpload,
+    InternalError,
+    InvalidRequest,
+    NotFound,
+    OutOfSpace,
+    Unavailable,
+)
+from app.core.upload import MIB, Extent, UploadState
+from app.persistence.repository import Repository
+from app.services.interruption import unbroken
+from app.services.live import LiveUpload, Receiver, TransferProblem
+from app.services.new_upload import NewUpload
+from app.services.uploads import Uploads
+from app.staging.port import Copying
+
+__all__ = ["Concatenation"]
+
+log = structlog.get_logger(__name__)
+
+_STEP_BYTES: Final = 64 * MIB  # copied and recorded at a time
+_FIRST_WAIT_S: Final = 0.2
+_LONGEST_WAIT_S: Final = 60.0
+_JOINING: Final = -2  # the receiver's key, where others have the number of their chunk
+_LOST: Final = "Of the uploads that this file is made of one has ended before it was needed. Upload the file again."
+
+
+class Concatenation:
+    """Puts files together, each in a task."""
+
+    def __init__(
+        self, *, uploads: Uploads, staging: Copying | None, repository: Repository, clock: Callable[[], float]
+    ) -> None:
+        """Keep what it works with.
+
+        Args:
+            uploads: the registry.
+            staging: where bytes are; None: it can't copy, and no file is put together.
+            repository: where extents are recorded.
+            clock: service seconds.
+        """
+        self._uploads = uploads
+        self._staging = staging
+        self._repository = repository
+        self._clock = clock
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        uploads.on_parts_wanted = self.poke
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Those under way."""
+        return list(self._tasks.values())
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Tasks belong to `group` from now on; files of an earlier life are gone on with."""
+        self._group = group
+        for live in self._uploads.live:
+            self.poke(live)
+
+    def stop(self) -> None:
+        """Take no new work; the group's owner cancels what runs."""
+        self._group = None
+
+    async def begin(self, owner: str, wanted: NewUpload, parts: Sequence[str]) -> LiveUpload:
+        """Begin a file that is put together from uploads of the same owner, in this order, as they become whole.
+
+        Raises:
+            InvalidRequest: one of them can't be used.
+            What `Uploads.create` raises.
+        """
+        sizes = [(await self._part(part, owner)).row.known_size for part in parts]
+        live = await self._uploads.create(owner, replace(wanted, size=_sum(sizes)), idempotency_key=None)
+        self.poke(live)
+        return live
+
+    async def _part(self, upload_id: str, owner: str) -> LiveUpload:
+        try:
+            live = await self._uploads.find(upload_id, owner)
+        except NotFound:
+            live = None
+        if live is None or live.row.ended or not live.row.is_part:
+            raise InvalidRequest(f"There is no partial upload {upload_id} that could be used.")
+        return live
+
+    def length_of(self, live: LiveUpload) -> int | None:
+        """The size of a file as far as it or its parts tell; None while that is not known."""
+        if not live.row.length_deferred or not live.row.parts:
+            return live.row.known_size
+        parts = [self._uploads.under_way(part) for part in live.row.parts]
+        return _sum([None if part is None else part.row.known_size for part in parts])
+
+    def poke(self, live: LiveUpload) -> None:
+        """See to it that a file is put together."""
+        row = live.row
+        if self._group is None or not row.parts or row.ended or row.id in self._tasks:
+            return
+        # In a context of its own: its log lines don't belong to the request that happened to poke.
+        self._tasks[row.id] = self._group.create_task(self._run(live), name=f"join-{row.id}", context=Context())
+
+    async def _run(self, live: LiveUpload) -> None:
+        receiver = live.receivers[_JOINING] = Receiver()
+        error: ForebayError | None = None
+        try:
+            async with receiver.interruption:
+                await self._persist_in_trying(live, receiver)
+        except ForebayError as exc:
+            log.info("a file was not put together", upload=live.row.id, code=exc.code, detail=exc.detail)
+            error = exc
+        except Exception:  # one upload's trouble must not end the server; the next start tries again
+            log.exception("putting a file together broke", upload=live.row.id)
+            error = InternalError()
+        finally:
+            del live.receivers[_JOINING]
+            del self._tasks[live.row.id]
+            receiver.ended.set()
+            live.changed()
+        if isinstance(error, IncompleteUpload):
+            await self._uploads.fail(live, error)
+        elif error is None and live.row.received_at is None:
+            self.poke(live)  # while the parts were removed it has lost what it had
+
+    async def _persist_in_trying(self, live: LiveUpload, receiver: Receiver) -> None:
+        async for attempt in stamina.retry_context(
+            on=(Unavailable, OutOfSpace),
+            attempts=None,
+            timeout=None,
+            wait_initial=_FIRST_WAIT_S,
+            wait_max=_LONGEST_WAIT_S,
+        ):
+            with attempt:
+                try:
+                    await self._join(live, receiver)
+                except (Unavailable, OutOfSpace) as exc:
+                    live.problem = TransferProblem(exc.code, exc.detail, attempt.num, exc.detail)
+                    live.changed()
+                    raise
+                live.problem = None
+
+    async def _join(self, live: LiveUpload, receiver: Receiver) -> None:
+        await live.verified.wait()
+        while live.row.received_at is None and not live.row.ended:
+            await live.settle_doubts(self._repository.extents)
+            position = 0
+            for part in live.row.parts:
+                position += await self._take(live, position, part)
+            await self._uploads.declare_length(live, position)
+            with receiver.recording():
+                await self._uploads.recorded(live)
+        for part in dict.fromkeys(live.row.parts):
+            await self._let_go(part)
+
+    async def _take(self, live: LiveUpload, position: int, part_id: str) -> int:
+        """Add a part at `position`, when it is whole; its size."""
+        part = self._uploads.under_way(part_id)
+        while part is not None and part.row.received_at is None and not part.row.ended:
+            if part.all_recorded:
+                await self._uploads.recorded(part)  # is just being synced, or could not be
+            else:
+                await part.turn()
+        if part is None or part.row.ended or self._staging is None:
+            raise IncompleteUpload(_LOST)
+        await part.verified.wait()
+        if live.row.length_deferred:
+            await self._uploads.have_room(live, position + part.row.size)
+        lacking = [
+            extent
+            for extent in sorted(part.extents.values())
+            if not live.recorded.covers(position + extent.offset, position + extent.end)
+        ]
+        while lacking:
+            step = [extent for extent in lacking if extent.end <= lacking[0].offset + _STEP_BYTES] or lacking[:1]
+            del lacking[: len(step)]
+            offset, length = step[0].offset, step[-1].end - step[0].offset
+            await self._staging.copy(part_id, offset, length, live.row.id, position + offset)
+            moved = [extent._replace(offset=position + extent.offset) for extent in step]
+            await unbroken(self._record(live, moved))
+            self._uploads.transfers.poke(live)
+        return part.row.size
+
+    async def _record(self, live: LiveUpload, extents: list[Extent]) -> None:
+        at = self._clock()
+        try:
+            # Not durable: until all of it is synced the parts are there.
+            await self._repository.record_extents(live.row.id, extents, active_at_s=at, state=UploadState.RECEIVING)
+        except DatabaseUnavailable:
+            live.doubt()
+            raise
+        if live.row.state is UploadState.CREATED:
+            live.row = live.row.become(UploadState.RECEIVING)
+        live.row = replace(live.row, active_at_s=at)
+        for extent in extents:
+            live.record(extent)
+
+    async def _let_go(self, part_id: str) -> None:
+        """A part that no other file waits for is needed no more."""
+        part = self._uploads.under_way(part_id)
+        waiting = (part_id in live.row.parts and not live.all_recorded for live in self._uploads.live)
+        if part is not None and not any(waiting):
+            await self._uploads.remove_part(part)
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    total = 0
+    for size in sizes:
+        if size is None:
+            return None
+        total += size
+    return total
