@@ -273,7 +273,7 @@ class OpsFeed:
             received=live.bytes_received,
             stored=live.bytes_transferred,
             bytes_per_second=round(live.bytes_rate.per_second),
-            retries=live.retried,
+            retries=live.retries.total,
             queue_position=position,
             created_at=round(row.created_at, 3),
             problem=problem.for_operators if problem is not None else None,

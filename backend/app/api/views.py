@@ -12,6 +12,7 @@ from app.api.context import Context
 from app.core.upload import Completion, Mode, UploadState
 from app.protocols.digest import format_digest
 from app.services.live import LiveUpload
+from app.services.retries import KEPT, Step
 
 __all__ = ["LATER", "ProgressView", "UploadPage", "UploadView", "progress_view", "upload_view"]
 
@@ -98,6 +99,16 @@ class UploadPage(BaseModel):
     next: str | None
 
 
+class FailedAttemptView(BaseModel):
+    """An attempt that failed; whether another followed, the others tell."""
+
+    at: datetime
+    step: Step
+    chunk: int | None = Field(description="null: it was not about one chunk.")
+    attempt: int = Field(description="In a row, from 1.")
+    code: str
+
+
 class ProgressView(BaseModel):
     """Progress for whoever has the id; names nobody."""
 
@@ -111,7 +122,10 @@ class ProgressView(BaseModel):
     total_chunks: int | None = Field(description=UNKNOWN)
     completed_chunks: int
     failed_chunks: int
-    retried_chunks: int
+    retried_chunks: int = Field(description="Attempts that had to be repeated: chunks, writes to staging, transfers.")
+    failed_attempts: list[FailedAttemptView] = Field(
+        description=f"The last {KEPT} attempts that failed, oldest first; also after the end."
+    )
     in_flight_chunks: int
     missing: list[ByteSpan]
     elapsed_seconds: float
@@ -218,7 +232,11 @@ def progress_view(context: Context, live: LiveUpload) -> ProgressView:
         total_chunks=None if size is None else row.grid.count,
         completed_chunks=row.grid.count if done else live.completed_chunks(),
         failed_chunks=len(live.failed_chunks),
-        retried_chunks=live.retried,
+        retried_chunks=live.retries.total,
+        failed_attempts=[
+            FailedAttemptView(at=_when(each.at), step=each.step, chunk=each.chunk, attempt=each.attempt, code=each.code)
+            for each in live.retries.last
+        ],
         in_flight_chunks=len(live.receivers),
         missing=_missing(live),
         elapsed_seconds=round(elapsed, 3),

@@ -238,6 +238,7 @@ class Upload:
     crc32c: int | None = None
     tus_metadata: str | None = None  # `Upload-Metadata` as it came; None where the upload was not begun with tus
     tus_concat: str | None = None  # `Upload-Concat` as it came, where the upload is a part of files or made of such
+    retries: str | None = None  # what had to be tried again, as of when the row was written last; None: nothing had to
     length_deferred: bool = False  # the client has not said the size yet; `size` is the most that it may become
 
     @property

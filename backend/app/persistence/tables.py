@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 __all__ = ["REVISION", "extents", "meta", "metadata", "tokens", "uploads"]
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; a database that says so needs no work at start."""
 
 metadata = MetaData(
@@ -71,6 +71,7 @@ uploads = Table(
     Column("crc32c", BigInteger),
     Column("tus_metadata", Text),
     Column("tus_concat", Text),
+    Column("retries", Text),
     Column("length_deferred", Boolean, nullable=False, server_default=false()),
     CheckConstraint("size >= 0", name="size"),
     CheckConstraint("chunk_size > 0", name="chunk_size"),

@@ -83,7 +83,7 @@ class StagingSink(ChecksumSink):
         upload_id: str,
         attempts: int,
         durability: Durability,
-        on_retry: Callable[[], None],
+        on_retry: Callable[[int, StagingUnavailable], None],
         always_sha256: bool = False,
     ) -> None:
         """Nothing is opened before the first bytes."""
@@ -117,7 +117,7 @@ class StagingSink(ChecksumSink):
             except StagingUnavailable as exc:
                 if attempt == self._attempts:
                     raise ChunkFailed(self._chunk.number, attempt) from exc
-                self._on_retry()
+                self._on_retry(attempt, exc)
                 time.sleep(_RETRY_PAUSE_S * 2 ** (attempt - 1))
             else:
                 return

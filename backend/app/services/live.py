@@ -29,6 +29,7 @@ from app.services.interruption import Interruption
 from app.services.limits.send_plan import SendPlan
 from app.services.prefix_digest import PrefixDigest
 from app.services.progress import RateWindow
+from app.services.retries import Retries
 from app.services.where_time_goes import WaitingTime
 
 __all__ = ["LiveUpload", "Receiver", "TransferProblem"]
@@ -102,7 +103,7 @@ class LiveUpload:
         self.receivers: dict[int, Receiver] = {}
         self.attempts: dict[int, int] = {}
         self.failed_chunks: set[int] = set()
-        self.retried = 0
+        self.retries = Retries(row.retries)
         self.room_released = False
         self.room_until = 0  # of an upload of unknown length: where the room ends that it was given in this life
         self._doubts = 0  # writes to the database that failed and may have been committed all the same

@@ -296,10 +296,11 @@ class ParallelChunkProcessor:
     def staging_sink(self, live: LiveUpload, chunk: Chunk, declared: DeclaredDigest = NOTHING_DECLARED) -> StagingSink:
         """Where the bytes of a chunk go."""
 
-        def count_retry() -> None:
+        def count_retry(attempt: int, error: StagingUnavailable) -> None:
             self._throughput.retries_total += 1
             self._metrics.retried("staging")
-            live.retried += 1
+            live.retries.failed("staging", error.code, attempt, chunk=chunk.number)
+            live.retries.again()
 
         return StagingSink(
             chunk,
@@ -350,12 +351,13 @@ class ParallelChunkProcessor:
         seen = live.attempts.get(chunk.number, 0)
         live.attempts[chunk.number] = seen + 1
         if seen:
-            live.retried += 1
+            live.retries.again()
             self._throughput.retries_total += 1
         parallel_debug("chunk started", upload=live.row.id, chunk=chunk.number, attempt=seen + 1)
 
     def count_failure(self, live: LiveUpload, chunk: Chunk, error: ForebayError) -> None:
         """Remember that a chunk did not come, or was not stored."""
+        live.retries.failed("receiving", error.code, live.attempts.get(chunk.number, 1), chunk=chunk.number)
         if isinstance(error, _SERVER_FAULTS):
             live.failed_chunks.add(chunk.number)
             self._throughput.failures.add()

@@ -192,7 +192,9 @@ class Sender:
                 return
             # Durable when a session begins: after a power cut it is the only way to find what it has become there.
             durable = live.row.transfer_state is None
-            row = replace(live.row, transfer_state=state)  # chunks may have been recorded meanwhile
+            row = replace(
+                live.row, transfer_state=state, retries=live.retries.dump()
+            )  # chunks may have been recorded meanwhile
             await self._repository.save_upload(row, durable=durable)
             live.row = row
 

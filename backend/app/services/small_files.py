@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from app.core.body import RequestBody
-from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired, RoomLost
+from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired, RoomLost, StagingUnavailable
 from app.core.upload import Chunk, Extent, NameConflictPolicy, UploadState
 from app.core.waiting import Cause
 from app.observability.logging import parallel_debug
@@ -185,6 +185,6 @@ class SmallFiles:
         if self._relay is not None:
             live.row = self._relay.with_digests(live, live.row)
 
-    def _count_retry(self) -> None:
+    def _count_retry(self, _attempt: int, _error: StagingUnavailable) -> None:
         self._throughput.retries_total += 1
         self._metrics.retried("staging")

@@ -341,7 +341,8 @@ class TransferEngine:
     def _note(self, live: LiveUpload, error: ForebayError, attempts: int) -> None:
         log.warning("transfer waits", upload=live.row.id, code=error.code, detail=error.detail, attempts=attempts)
         self._metrics.retried("destination")
-        live.retried += 1
+        live.retries.failed("destination", error.code, attempts)
+        live.retries.again()
         destination = self._destinations.get(live.row.destination)
         sentence = error.detail if destination is None else _in_words(destination, error)
         live.problem = TransferProblem(error.code, error.detail, attempts, sentence)
@@ -411,7 +412,7 @@ class TransferEngine:
             await unbroken(self._complete(live, live.stored, digests, started))
 
     async def _complete(self, live: LiveUpload, stored: StoredFile, digests: Digests, started: float) -> None:
-        row = self._completed(live.row, stored, digests)
+        row = self._completed(replace(live.row, retries=live.retries.dump()), stored, digests)
         await self._repository.save_upload(row, durable=True)
         live.row = row
         self._count(row, started)

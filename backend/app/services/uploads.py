@@ -580,6 +580,7 @@ class Uploads:
             state,
             ended_at=time.time(),
             active_at_s=self._clock(),
+            retries=live.retries.dump(),
             error_code=error.code if error is not None else None,
             error_detail=error.detail if error is not None else None,
         )

@@ -476,7 +476,7 @@ def test_progress_counts_what_is_at_the_destination(product: Product) -> None:
         view = api.create("a.bin", len(content), chunk_size=CHUNK, completion="explicit")
         expected = {
             "file_id", "state", "mode", "total_bytes", "bytes_received", "bytes_transferred", "progress_percent",
-            "total_chunks", "completed_chunks", "failed_chunks", "retried_chunks", "in_flight_chunks", "missing",
+            "total_chunks", "completed_chunks", "failed_chunks", "retried_chunks", "failed_attempts", "in_flight_chunks", "missing",
             "elapsed_seconds", "bytes_per_second", "chunks_per_second", "window_seconds",
             "estimated_seconds_remaining",
         }  # fmt: skip

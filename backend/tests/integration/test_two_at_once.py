@@ -398,6 +398,12 @@ def test_a_staging_that_fails_is_said_in_the_guides_words(product: Product, monk
         assert reply.headers["retry-after"]
         progress = api.progress(view["id"])
         assert (progress["failed_chunks"], progress["retried_chunks"], progress["bytes_received"]) == (1, 2, 0)
+        told = [(each["step"], each["chunk"], each["attempt"], each["code"]) for each in progress["failed_attempts"]]
+        assert told == [
+            ("staging", 1, 1, "staging-unavailable"),
+            ("staging", 1, 2, "staging-unavailable"),
+            ("receiving", 1, 1, "chunk-failed"),
+        ]
         assert api.status()["chunk_processor"]["error_rate"] > 0
         assert api.put_chunk(view["id"], 1, b"x" * CHUNK).status == 204
         assert api.progress(view["id"])["failed_chunks"] == 0

@@ -68,6 +68,21 @@ def test_retry_after_is_waited_for_from_the_first_time_on(rig: Rig, content: byt
     assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(starts))
 
 
+def test_what_was_tried_again_is_told_also_in_the_servers_next_life(rig: Rig, content: bytes) -> None:
+    """How often, and each attempt with why it failed."""
+    rig.drive.script([Rule("upload.start", Status(500), times=1), Rule("upload.put", Status(503), times=1)])
+    rig.run()
+    view = rig.upload(content)
+    progress = rig.api.progress(view["id"])
+    assert progress["retried_chunks"] == 2
+    told = [(each["step"], each["chunk"], each["code"]) for each in progress["failed_attempts"]]
+    assert told == [("destination", None, "destination-unavailable")] * 2
+    rig.api.close()
+    rig.product.__exit__()
+    rig.run()
+    assert rig.api.progress(view["id"]) == progress
+
+
 def test_bytes_that_rot_before_the_end_are_not_published(rig: Rig) -> None:
     """Read and digested, then spoilt on the disk: they are looked at again before they publish the file, and asked for."""
     rig.run()
