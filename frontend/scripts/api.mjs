@@ -9,7 +9,8 @@ import openapiTS, { astToString } from 'openapi-typescript'
 const OUT = join(import.meta.dirname, '../packages/client/src/api.gen.ts')
 const program = join(import.meta.dirname, '../../.venv/bin/forebay-server')
 const server = existsSync(program) ? program : 'forebay-server'
-const options = { cwd: tmpdir(), encoding: 'utf8', maxBuffer: 1 << 26, env: { PATH: process.env.PATH } }
+const env = { PATH: process.env.PATH, PYTHONPATH: join(import.meta.dirname, '../../backend') }
+const options = { cwd: tmpdir(), encoding: 'utf8', maxBuffer: 1 << 26, env }
 const document = JSON.parse(execFileSync(server, ['openapi'], options))
 const head = '// Written by `npm run api` from the OpenAPI document. Do not edit.\n\n'
 const text = head + astToString(await openapiTS(document))

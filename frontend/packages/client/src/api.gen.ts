@@ -529,6 +529,34 @@ export interface components {
             } | null;
         };
         /**
+         * FailedAttemptView
+         * @description An attempt that failed; whether another followed, the others tell.
+         */
+        FailedAttemptView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Step
+             * @enum {string}
+             */
+            step: "receiving" | "staging" | "destination";
+            /**
+             * Chunk
+             * @description null: it was not about one chunk.
+             */
+            chunk: number | null;
+            /**
+             * Attempt
+             * @description In a row, from 1.
+             */
+            attempt: number;
+            /** Code */
+            code: string;
+        };
+        /**
          * FailureView
          * @description Why it ended badly, or why the transfer waits.
          */
@@ -731,8 +759,16 @@ export interface components {
             completed_chunks: number;
             /** Failed Chunks */
             failed_chunks: number;
-            /** Retried Chunks */
+            /**
+             * Retried Chunks
+             * @description Attempts that had to be repeated: chunks, writes to staging, transfers.
+             */
             retried_chunks: number;
+            /**
+             * Failed Attempts
+             * @description The last 20 attempts that failed, oldest first; also after the end.
+             */
+            failed_attempts: components["schemas"]["FailedAttemptView"][];
             /** In Flight Chunks */
             in_flight_chunks: number;
             /** Missing */
