@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from posixpath import dirname
 from typing import Any
 
@@ -19,6 +19,7 @@ from app.api.context import Context, Ctx, body_of
 from app.api.files import get_content
 from app.api.problems import answers, problem_response
 from app.api.uploads import MEDIA_TYPE
+from app.core.body import RequestBody
 from app.core.errors import (
     BodyTooLarge,
     ChecksumMismatch,
@@ -86,24 +87,29 @@ router = APIRouter(prefix="/api/v1/tus", tags=["tus"], route_class=_Route)
 class _Check:
     """`Upload-Checksum`, computed while the bytes come."""
 
-    def __init__(self, declared: tus.Checksum) -> None:
+    def __init__(self, algorithms: Iterable[tus.Algorithm], declared: Callable[[], tus.Checksum]) -> None:
+        """Compute all of them; which one `declared` is of is looked at in the end."""
         self._declared = declared
         self._crc = 0
-        self._hash = None
-        if declared.algorithm is not tus.Algorithm.CRC32C:
-            self._hash = hashlib.new(declared.algorithm, usedforsecurity=False)
+        self._hashes = {
+            algorithm: hashlib.new(algorithm, usedforsecurity=False)
+            for algorithm in algorithms
+            if algorithm is not tus.Algorithm.CRC32C
+        }
 
     def update(self, view: memoryview) -> None:
         """Take the next bytes."""
-        if self._hash is None:
-            self._crc = crc32c.crc32c(view, self._crc)
-        else:
-            self._hash.update(view)
+        self._crc = crc32c.crc32c(view, self._crc)
+        for each in self._hashes.values():
+            each.update(view)
 
     def judge(self) -> None:
-        """Raise ChecksumMismatch when they are not those."""
-        value = self._crc.to_bytes(4) if self._hash is None else self._hash.digest()
-        if not hmac.compare_digest(value, self._declared.value):
+        """Raise ChecksumMismatch when they are not those, and what `declared` raises."""
+        declared = self._declared()
+        value = (
+            self._hashes[declared.algorithm].digest() if declared.algorithm in self._hashes else self._crc.to_bytes(4)
+        )
+        if not hmac.compare_digest(value, declared.value):
             raise ChecksumMismatch
 
 
@@ -118,6 +124,7 @@ def _fields(request: Request) -> dict[str, str]:
     for name in fields:
         if name.startswith(("upload-", "tus-")) and len(request.headers.getlist(name)) > 1:
             raise InvalidRequest(f"There is more than one {name}.")
+    fields["trailer"] = ",".join(request.headers.getlist("trailer"))
     tus.check_version(fields)
     return fields
 
@@ -145,8 +152,12 @@ def _standing(context: Context, live: LiveUpload, position: int) -> dict[str, st
     return fields
 
 
-def _check_of(checksum: tus.Checksum | None) -> _Check | None:
-    return _Check(checksum) if checksum is not None else None
+def _check_of(said: tus.Creation | tus.Append, body: RequestBody) -> _Check | None:
+    if said.checksum_follows:  # and with it, by which algorithm
+        return _Check(tus.Algorithm, lambda: tus.parse_trailer(body.trailer))
+    if (checksum := said.checksum) is None:
+        return None
+    return _Check([checksum.algorithm], lambda: checksum)
 
 
 def _wanted(creation: tus.Creation) -> NewUpload:
@@ -207,7 +218,7 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
         live = await context.uploads.create(user.user, _wanted(creation), idempotency_key=None)
     position = 0
     if creation.carries_bytes:
-        position = await context.appender.append(live, 0, body, _check_of(creation.checksum))
+        position = await context.appender.append(live, 0, body, _check_of(creation, body))
     # Whole, since clients differ in what a relative one is relative to (aiotus appends it to where it has posted).
     root = (context.settings.public_url or str(request.base_url)).rstrip("/")
     headers = {"location": f"{root}{router.prefix}/{live.row.id}", **_standing(context, live, position)}
@@ -273,9 +284,8 @@ async def tus_append(context: Ctx, user: User, request: Request, upload_id: str)
     if live.row.parts:
         raise Forbidden("A final upload is put together from its parts; nothing can be added to it.")
     wanted = tus.parse_append(fields)
-    position = await context.appender.append(
-        live, wanted.offset, body_of(request), _check_of(wanted.checksum), length=wanted.length
-    )
+    body = body_of(request)
+    position = await context.appender.append(live, wanted.offset, body, _check_of(wanted, body), length=wanted.length)
     return Response(status_code=204, headers=_standing(context, live, position))
 
 

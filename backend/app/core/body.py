@@ -6,7 +6,7 @@ Implemented in `app.ingress`; found in the ASGI scope as `scope["extensions"]["f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from app.core.waiting import UNOBSERVED, WaitObserver
@@ -34,6 +34,14 @@ class RequestBody(Protocol):
     @property
     def ended(self) -> bool:
         """Whether all of it has been delivered."""
+
+    @property
+    def trailer(self) -> Sequence[tuple[str, str]]:
+        """The trailer fields that the request's `Trailer` has announced and that came, names in lower case.
+
+        None before the body has ended, for one of declared length, and where another ASGI server drops them. They say
+        nothing about the request but what whoever asks for them makes of them (RFC 9110 section 6.5.1).
+        """
 
     async def deliver(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from app.core.body import SlabSink
 from app.core.errors import BodyTooLarge, ClientGone, ForebayError
@@ -83,6 +83,11 @@ class BodyBase(ABC):
     def ended(self) -> bool:
         """Whether all of it has been delivered."""
         return self._whole
+
+    @property
+    def trailer(self) -> Sequence[tuple[str, str]]:
+        """A body of declared length has none."""
+        return ()
 
     async def deliver(
         self,

@@ -44,13 +44,26 @@ class ChunkedDecoder:
         "_state",
         "_trailer",
         "_trailer_bytes",
+        "_trailer_fields",
+        "_wanted",
     )
 
-    def __init__(self, *, max_trailer_bytes: int, max_trailer_fields: int) -> None:
+    def __init__(
+        self, *, max_trailer_bytes: int, max_trailer_fields: int, wanted: frozenset[bytes] = frozenset()
+    ) -> None:
+        """Begin.
+
+        Args:
+            max_trailer_bytes: of the trailer section, with line ends.
+            max_trailer_fields: in it.
+            wanted: names, in lower case, of the trailer fields that are kept; the others are read and dropped.
+        """
+        self._wanted = wanted
         self._state = _State.SIZE
         self._left = 0
         self._extension_bytes = 0
-        self._trailer: list[bytes] = []
+        self._trailer: list[tuple[bytes, bytes]] = []
+        self._trailer_fields = 0
         self._trailer_bytes = 0
         self._max_trailer_bytes = max_trailer_bytes
         self._max_trailer_fields = max_trailer_fields
@@ -59,6 +72,11 @@ class ChunkedDecoder:
     def done(self) -> bool:
         """Whether the body has ended."""
         return self._state is _State.DONE
+
+    @property
+    def trailer(self) -> list[tuple[bytes, bytes]]:
+        """The fields wanted, in order, when the body has ended."""
+        return self._trailer if self.done else []
 
     def decode(self, buffer: bytearray) -> bytes:
         """Take what belongs to this body out of `buffer` and return the content in it.
@@ -136,11 +154,10 @@ class ChunkedDecoder:
     def _trailer_line(self, line: bytes) -> None:
         if line:
             self._trailer_bytes += len(line) + len(_LINE_END)
-            self._trailer.append(line)
-            parse_fields(self._trailer[-1:], max_fields=1)
-            if len(self._trailer) > self._max_trailer_fields:
+            self._trailer_fields += 1
+            if self._trailer_fields > self._max_trailer_fields:
                 raise HeadersTooLarge("The body has too many trailer fields.")
+            # RFC 9110 section 6.5.1: trailers that nobody asked for may be dropped, and never merge with the header.
+            self._trailer += [field for field in parse_fields([line], max_fields=1) if field[0] in self._wanted]
             return
-        # RFC 9110 section 6.5.1: trailers that nobody asked for may be dropped, and never merge with the header.
-        self._trailer.clear()
         self._state = _State.DONE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.core.errors import BodyTooLarge, ClientGone, MalformedRequest, RequestT
 from app.core.waiting import Cause
 from app.ingress.body import BodyBase
 from app.ingress.config import IngressConfig, Lease
+from app.ingress.inbound import Inbound
 from app.ingress.workers import Workers
 
 __all__ = ["Bodies", "Receive", "ReceivedBody", "WithBody"]
@@ -32,13 +33,28 @@ def _go_on() -> None:
 class ReceivedBody(BodyBase):
     """A body that comes in ASGI events."""
 
-    def __init__(self, length: int | None, receive: Receive, config: IngressConfig, workers: Workers) -> None:
+    def __init__(
+        self,
+        length: int | None,
+        receive: Receive,
+        config: IngressConfig,
+        workers: Workers,
+        inbound: Inbound | None = None,
+    ) -> None:
+        """Bind to a request; `inbound` has its trailer, where the server is ours."""
         super().__init__(length, config)
+        self._inbound = inbound
         self._receive = receive
         self._workers = workers
         self._received = 0
         self._content = b""  # received, and not handed over
         self._more = True
+
+    @property
+    def trailer(self) -> Sequence[tuple[str, str]]:
+        """Of a chunked body."""
+        fields = [] if self._inbound is None else self._inbound.trailer
+        return [(name.decode("ascii"), value.decode("latin-1")) for name, value in fields]
 
     async def _deliver(
         self, on_slab: SlabSink, limit: int, most: int, lease: Callable[[], Awaitable[Lease]]

@@ -53,6 +53,8 @@ class RequestHead:
     chunked: bool
     expects_continue: bool
     keep_alive: bool
+    trailer: frozenset[bytes]
+    """Names of the trailer fields that are announced, in lower case (RFC 9110 section 6.6.2)."""
 
 
 def find_head(buffer: bytearray, *, max_bytes: int) -> bytes | None:
@@ -134,7 +136,7 @@ def parse_head(head: bytes, *, max_fields: int) -> RequestHead:
     if named is not None and authority is not None:
         # RFC 9112 section 3.2.2: the target's authority replaces the Host field.
         fields = [(name, named if name == b"host" else value) for name, value in fields]
-    options = _options(fields)
+    options = _listed(fields, b"connection")
     return RequestHead(
         method=method,
         target=target,
@@ -144,6 +146,7 @@ def parse_head(head: bytes, *, max_fields: int) -> RequestHead:
         chunked=chunked,
         expects_continue=_expectation(fields, version),
         keep_alive=version == "1.1" and b"close" not in options,
+        trailer=frozenset(_listed(fields, b"trailer")),
     )
 
 
@@ -207,8 +210,8 @@ def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     return (path or b"/") + (query or b""), authority
 
 
-def _options(fields: list[tuple[bytes, bytes]]) -> set[bytes]:
-    return {option.strip().lower() for value in _values(fields, b"connection") for option in value.split(b",")}
+def _listed(fields: list[tuple[bytes, bytes]], name: bytes) -> set[bytes]:
+    return {item.strip().lower() for value in _values(fields, name) for item in value.split(b",")}
 
 
 def _expectation(fields: list[tuple[bytes, bytes]], version: str) -> bool:

@@ -24,6 +24,11 @@ class Inbound:
         return self._decoder.done if self._decoder is not None else not self.remaining
 
     @property
+    def trailer(self) -> list[tuple[bytes, bytes]]:
+        """Trailer fields that were announced, when the body has ended."""
+        return [] if self._decoder is None else self._decoder.trailer
+
+    @property
     def held_bytes(self) -> int:
         """Bytes that have come and were not taken (of a chunked body: perhaps beyond its end)."""
         return len(self._inbox)

@@ -231,7 +231,9 @@ class HttpProtocol(HttpToolsProtocol):
         decoder = None
         if head.chunked:
             decoder = ChunkedDecoder(
-                max_trailer_bytes=config.max_header_bytes, max_trailer_fields=config.max_header_fields
+                max_trailer_bytes=config.max_header_bytes,
+                max_trailer_fields=config.max_header_fields,
+                wanted=head.trailer,
             )
         request_id = _request_id(head.fields)
         exchange = Exchange(self, head, scope, Inbound(self._inbox, head.content_length, decoder), request_id)
@@ -248,7 +250,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _body(self, exchange: Exchange, *, chunked: bool) -> BodyBase:
         if chunked:
-            return ReceivedBody(None, exchange.read_body, self.engine.config, self.engine.workers)
+            return ReceivedBody(None, exchange.read_body, self.engine.config, self.engine.workers, exchange.inbound)
         if self.wire.tls:
             return BufferedBody(exchange.inbound, self.wire, self.engine, exchange.want_body)
         return PumpedBody(exchange.inbound, self.wire.sock, self.engine, exchange.want_body)

@@ -1,7 +1,6 @@
 """tus 1.0.0, the resumable upload protocol of tus.io: header fields in, values out, and back. No I/O.
 
-Core, and the extensions creation, creation-with-upload, creation-defer-length, expiration, checksum, termination,
-concatenation and concatenation-unfinished.
+Core, and all of its extensions.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from enum import StrEnum
@@ -40,13 +39,14 @@ __all__ = [
     "parse_append",
     "parse_creation",
     "parse_metadata",
+    "parse_trailer",
 ]
 
 VERSION: Final = "1.0.0"
 MEDIA_TYPE: Final = "application/offset+octet-stream"
 EXTENSIONS: Final = (
-    "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
-    "concatenation", "concatenation-unfinished",
+    "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "checksum-trailer",
+    "termination", "concatenation", "concatenation-unfinished",
 )  # fmt: skip
 
 REQUEST_FIELDS: Final = (
@@ -62,6 +62,7 @@ EXPOSED_FIELDS: Final = (
 """What such a page must be allowed to read."""
 
 MAX_METADATA: Final = 8192  # characters; beyond what header fields may have together, the request is refused anyway
+_CHECKSUM: Final = "upload-checksum"
 _DECIMAL: Final = re.compile(r"[0-9]{1,19}")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _KEY: Final = re.compile(r"[!-+\--~]+")  # ASCII, neither empty nor with space or comma (tus, Upload-Metadata)
@@ -116,6 +117,8 @@ class Creation:
     carries_bytes: bool
     """Whether its body is the beginning of the file (creation-with-upload)."""
     checksum: Checksum | None
+    checksum_follows: bool = False
+    """In the body's trailer."""
     concat: str | None = None
     """`Upload-Concat` as it came."""
     parts: tuple[str, ...] = ()
@@ -130,6 +133,8 @@ class Append:
     length: int | None
     """Of the file, where it is said now."""
     checksum: Checksum | None
+    checksum_follows: bool = False
+    """In the body's trailer."""
 
 
 def capabilities(max_size: int) -> dict[str, str]:
@@ -175,7 +180,7 @@ def parse_creation(fields: Mapping[str, str], *, max_size: int) -> Creation:
     carries_bytes = _has_body(fields)
     if carries_bytes:
         _check_media_type(fields)
-    return Creation(length, metadata, carries_bytes, _checksum(fields), concat)
+    return Creation(length, metadata, carries_bytes, _checksum(fields), _checksum_follows(fields), concat)
 
 
 def _final(fields: Mapping[str, str], metadata: Metadata, concat: str) -> Creation:
@@ -202,7 +207,19 @@ def parse_append(fields: Mapping[str, str]) -> Append:
     """
     _check_media_type(fields)
     length = _number(fields, "upload-length") if "upload-length" in fields else None
-    return Append(_number(fields, "upload-offset"), length, _checksum(fields))
+    return Append(_number(fields, "upload-offset"), length, _checksum(fields), _checksum_follows(fields))
+
+
+def parse_trailer(trailer: Sequence[tuple[str, str]]) -> Checksum:
+    """Read what `checksum_follows` has announced, names in lower case.
+
+    Raises:
+        InvalidDigest: it is not there, more than once, or malformed.
+    """
+    found = [value for name, value in trailer if name == _CHECKSUM]
+    if len(found) != 1:
+        raise InvalidDigest("Upload-Checksum was announced for the trailer, and is not there once.")
+    return _parse_checksum(found[0])
 
 
 def parse_metadata(text: str | None) -> Metadata:
@@ -275,9 +292,20 @@ def _check_media_type(fields: Mapping[str, str]) -> None:
 
 
 def _checksum(fields: Mapping[str, str]) -> Checksum | None:
-    field = fields.get("upload-checksum")
-    if field is None:
-        return None
+    return _parse_checksum(fields[_CHECKSUM]) if _CHECKSUM in fields else None
+
+
+def _checksum_follows(fields: Mapping[str, str]) -> bool:
+    if _CHECKSUM not in {name.strip().lower() for name in fields.get("trailer", "").split(",")}:
+        return False
+    if _CHECKSUM in fields:
+        raise InvalidRequest("Upload-Checksum comes with the header or in the trailer, not both.")
+    if "transfer-encoding" not in fields:
+        raise InvalidRequest("A trailer needs Transfer-Encoding: chunked.")  # RFC 9112 section 7.1.2
+    return True
+
+
+def _parse_checksum(field: str) -> Checksum:
     name, _, encoded = field.strip().partition(" ")
     if name not in set(Algorithm):
         raise InvalidDigest(f"This checksum algorithm is not known here; use one of {', '.join(Algorithm)}.")

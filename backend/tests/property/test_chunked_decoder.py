@@ -33,3 +33,22 @@ def test_any_fragmentation_gives_the_content_and_leaves_what_follows(
     assert decoder.done
     assert content == b"".join(pieces)
     assert bytes(buffer).startswith(after)
+
+
+names = st.sampled_from([b"Upload-Checksum", b"upload-checksum", b"X-Other", b"Content-Length", b"Host"])
+
+
+@given(fields=st.lists(st.tuples(names, st.binary(max_size=8).map(bytes.hex)), max_size=6), data=st.data())
+def test_of_the_trailer_what_is_wanted_is_kept(fields: list[tuple[bytes, str]], data: st.DataObject) -> None:
+    """All that have such a name, in order, when the body has ended and not before."""
+    encoded = b"1\r\nx\r\n0\r\n" + b"".join(b"%b: %b\r\n" % (name, text.encode()) for name, text in fields) + b"\r\n"
+    cut = data.draw(st.integers(0, len(encoded) - 1))
+    decoder = ChunkedDecoder(max_trailer_bytes=1000, max_trailer_fields=10, wanted=frozenset({b"upload-checksum"}))
+    buffer = bytearray(encoded[:cut])
+    decoder.decode(buffer)
+    assert decoder.trailer == []
+    buffer += encoded[cut:]
+    while not decoder.done:
+        decoder.decode(buffer)
+    wanted = [(name.lower(), text.encode()) for name, text in fields if name.lower() == b"upload-checksum"]
+    assert decoder.trailer == wanted

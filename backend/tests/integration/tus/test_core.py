@@ -200,7 +200,7 @@ def test_options_tell_what_can_be_done(tus: Tus) -> None:
         assert reply.headers["tus-version"] == "1.0.0"
         assert set(reply.headers["tus-extension"].split(",")) == {
             "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",
-            "concatenation", "concatenation-unfinished",
+            "concatenation", "concatenation-unfinished", "checksum-trailer",
         }  # fmt: skip
         assert int(reply.headers["tus-max-size"]) > 1 << 40
         assert "tus-resumable" not in reply.headers
