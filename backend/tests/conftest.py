@@ -106,8 +106,9 @@ def _cgroup_candidates() -> Iterator[tuple[Path, str]]:
 
 
 @pytest.fixture
-def cgroup() -> Iterator[Path]:
-    """A memory cgroup of 512 MiB, removed when its processes have ended."""
+def cgroup(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A memory cgroup of 512 MiB, or of as many bytes as its parameter says; removed when its processes have ended."""
+    limit_bytes = getattr(request, "param", _CGROUP_BYTES)
     refusals = []
     for parent, limit in _cgroup_candidates():
         group = parent / f"forebay-test-{os.getpid()}"
@@ -117,7 +118,7 @@ def cgroup() -> Iterator[Path]:
             refusals.append(str(exc))
             continue
         try:
-            (group / limit).write_text(str(_CGROUP_BYTES))
+            (group / limit).write_text(str(limit_bytes))
         except OSError as exc:
             refusals.append(str(exc))
             group.rmdir()
