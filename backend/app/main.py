@@ -46,6 +46,7 @@ from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.concatenation import Concatenation
 from app.services.events import EventHub
+from app.services.forms import Forms
 from app.services.housekeeping import Ages, Housekeeping
 from app.services.identity import Identity, is_loopback
 from app.services.incidents import Incidents, Kind
@@ -65,6 +66,7 @@ from app.services.transfer import TransferEngine
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
 from app.services.where_time_goes import WhereTimeGoes
+from app.services.whole_files import WholeFiles
 from app.staging.memory import MemoryStaging
 from app.staging.spool import SpoolStaging
 from app.web import Pages
@@ -393,6 +395,17 @@ def build(settings: Settings) -> Server:
         metrics=metrics,
         relay=relay,
     )
+    appender = Appender(
+        processor=processor,
+        staging=staging,
+        repository=repository,
+        slots=slots,
+        throughput=throughput,
+        mode=settings.mode,
+        durable=settings.durability == "power",
+        uploads=uploads,
+    )
+    whole_files = WholeFiles(uploads, appender)
     context = Context(
         settings=settings,
         version=version("forebay-server"),
@@ -406,16 +419,7 @@ def build(settings: Settings) -> Server:
         throughput=throughput,
         uploads=uploads,
         processor=processor,
-        appender=Appender(
-            processor=processor,
-            staging=staging,
-            repository=repository,
-            slots=slots,
-            throughput=throughput,
-            mode=settings.mode,
-            durable=settings.durability == "power",
-            uploads=uploads,
-        ),
+        appender=appender,
         concatenation=Concatenation(
             uploads=uploads,
             staging=staging if isinstance(staging, SpoolStaging) else None,
@@ -432,6 +436,8 @@ def build(settings: Settings) -> Server:
             attempts=settings.chunk_attempts,
             relay=relay,
         ),
+        whole_files=whole_files,
+        forms=Forms(whole_files, transfer_threads),
         identity=Identity(repository, settings.auth),
         hub=hub,
         ops=ops,

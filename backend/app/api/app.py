@@ -11,12 +11,13 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 
-from app.api import chunks, events, files, ops, problems, session, system, uploads
+from app.api import chunks, events, files, forms, ops, problems, session, system, uploads
+from app.api import resumable as resumable_routes
 from app.api import tus as tus_routes
 from app.api.middleware import RequestObserver, Surroundings
 from app.api.ops_stream import EVENTS
 from app.core.settings import Settings
-from app.protocols import tus
+from app.protocols import resumable, tus
 
 __all__ = ["make_api"]
 
@@ -46,7 +47,8 @@ def make_api(
     for room in (uploads, chunks, files, events, system, session, ops):
         app.include_router(room.router)
     if settings.staging == "spool":  # what is appended ends anywhere; memory is given back in whole chunks
-        app.include_router(tus_routes.router)
+        for room in (tus_routes, resumable_routes, forms):
+            app.include_router(room.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -60,8 +62,17 @@ def make_api(
                 "idempotency-key",
                 "range",
                 *tus.REQUEST_FIELDS,
+                *resumable.REQUEST_FIELDS,
             ],
-            expose_headers=["etag", "location", "retry-after", "upload-state", "x-request-id", *tus.EXPOSED_FIELDS],
+            expose_headers=[
+                "etag",
+                "location",
+                "retry-after",
+                "upload-state",
+                "x-request-id",
+                *tus.EXPOSED_FIELDS,
+                *resumable.EXPOSED_FIELDS,
+            ],
         )
     app.add_middleware(Surroundings, allowed_hosts=settings.allowed_hosts, observe=observe)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

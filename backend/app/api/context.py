@@ -19,6 +19,7 @@ from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.concatenation import Concatenation
 from app.services.events import EventHub
+from app.services.forms import Forms
 from app.services.identity import Identity
 from app.services.memory_monitor import MemoryMonitor
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
@@ -27,6 +28,7 @@ from app.services.service_clock import ServiceClock
 from app.services.small_files import SmallFiles
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
+from app.services.whole_files import WholeFiles
 from app.staging.port import Staging
 
 __all__ = ["Context", "Ctx", "body_of"]
@@ -51,6 +53,8 @@ class Context:
     appender: Appender
     concatenation: Concatenation
     small_files: SmallFiles
+    whole_files: WholeFiles
+    forms: Forms
     identity: Identity
     hub: EventHub
     ops: OpsFeed

@@ -1,4 +1,4 @@
-"""Files: a small one in a single request, and the content of a stored one."""
+"""Files: one in a single request, and the content of a stored one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.api.auth import User
 from app.api.chunks import BINARY_BODY
 from app.api.context import Ctx, body_of
 from app.api.problems import answers
-from app.api.uploads import MEDIA_TYPE, IdempotencyKey, checked_key
+from app.api.uploads import IdempotencyKey, checked_key
 from app.api.views import LATER, UploadView, upload_view
 from app.core.errors import (
     BodyTooLarge,
@@ -33,14 +33,17 @@ from app.core.errors import (
     RangeNotSatisfiable,
     StateConflict,
 )
+from app.core.media_type import MAX_MEDIA_TYPE, MEDIA_TYPE
 from app.core.upload import NameConflictPolicy, UploadState
 from app.destinations.port import ServesFiles
 from app.protocols.content_coding import is_unchanged
 from app.protocols.digest import parse_digest_lines
 from app.protocols.download import attachment, requested_range
+from app.services.interruption import abandoned_when_gone
+from app.services.live import LiveUpload
 from app.services.new_upload import NewUpload
 
-__all__ = ["router"]
+__all__ = ["router", "stored_status"]
 
 router = APIRouter(prefix="/api/v1/files", tags=["files"])
 
@@ -77,33 +80,56 @@ async def put_file(
     path: Annotated[str, Query(max_length=4096, description="Relative folder at the destination.")] = "",
     on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME,
     destination: Annotated[str, Query(max_length=255)] = "default",
-    content_type: Annotated[str, Header(max_length=255, pattern=MEDIA_TYPE)] = "application/octet-stream",
+    content_type: Annotated[str, Header(max_length=MAX_MEDIA_TYPE, pattern=MEDIA_TYPE)] = "application/octet-stream",
     content_digest: Annotated[list[str] | None, Header(description="Of the file (RFC 9530): sha-256, crc32c.")] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> UploadView:
-    """Store a file of at most one chunk; answers when it is at its destination, with 202 where that takes long."""
+    """Store a file; answers when it is at its destination, with 202 where that takes long.
+
+    With an Idempotency-Key, files have a Content-Length, and one chunk at most.
+    """
     _check_address(request)
     if "content-range" in request.headers:  # RFC 9110 section 14.5: a part must not become the whole
         raise InvalidRequest("A single request carries a whole file. Use POST /api/v1/uploads and chunks for parts.")
     body = body_of(request)
+    # Staging in memory gives room back in whole chunks; a key is compared with the content, so that has to be one chunk.
+    streamed = idempotency_key is None and context.settings.staging == "spool" and not context.small_files.takes(body)
     wanted = NewUpload(
         filename=filename,
-        size=context.small_files.length_of(body),
+        size=body.length if streamed else context.small_files.length_of(body),
         folder=path,
         media_type=content_type,
         digest=parse_digest_lines(content_digest),
         destination=destination,
         on_conflict=on_conflict,
     )
-    live = await context.small_files.store(user.user, wanted, body, idempotency_key=checked_key(idempotency_key))
-    if not live.row.ended:
-        response.status_code = 202
-    elif live.row.state is not UploadState.COMPLETED:
-        if live.row.error_code == NameTaken.code:
-            raise NameTaken
-        raise StateConflict(f"The upload is {live.row.state}: {live.row.error_detail}", state=live.row.state.value)
+    if streamed:
+        live = await context.whole_files.receive(user.user, wanted, body)
+        async with abandoned_when_gone(body):
+            await context.uploads.arrived(live)
+    else:
+        live = await context.small_files.store(user.user, wanted, body, idempotency_key=checked_key(idempotency_key))
+    response.status_code = stored_status(live)
     response.headers["location"] = f"/api/v1/uploads/{live.row.id}"
     return upload_view(context, live)
+
+
+def stored_status(live: LiveUpload) -> int:
+    """201 for a file that is at its destination, 202 for one on its way.
+
+    Raises:
+        NameTaken, DigestMismatch, StateConflict: it has ended otherwise.
+    """
+    row = live.row
+    if not row.ended:
+        return 202
+    if row.state is UploadState.COMPLETED:
+        return 201
+    if row.error_code == NameTaken.code:
+        raise NameTaken
+    if row.error_code == DigestMismatch.code:
+        raise DigestMismatch(row.error_detail)
+    raise StateConflict(f"The upload is {row.state}: {row.error_detail}", state=row.state.value)
 
 
 def _check_address(request: Request) -> None:

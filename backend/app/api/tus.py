@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from posixpath import dirname
@@ -18,7 +17,6 @@ from app.api.auth import User
 from app.api.context import Context, Ctx, body_of
 from app.api.files import get_content
 from app.api.problems import answers, problem_response
-from app.api.uploads import MEDIA_TYPE
 from app.core.body import RequestBody
 from app.core.errors import (
     BodyTooLarge,
@@ -48,6 +46,7 @@ from app.core.errors import (
     UnsupportedMediaType,
     UnsupportedProtocolVersion,
 )
+from app.core.media_type import media_type_of
 from app.core.upload import PARTIAL, Completion, UploadState
 from app.protocols import tus
 from app.services.live import LiveUpload
@@ -163,12 +162,11 @@ def _check_of(said: tus.Creation | tus.Append, body: RequestBody) -> _Check | No
 def _wanted(creation: tus.Creation) -> NewUpload:
     """What is to be made: names and type as tus clients and Uppy call them."""
     said = creation.metadata
-    media_type = said.first("filetype", "type") or ""
     return NewUpload(
         filename=said.first("filename", "name") or _NO_NAME,
         size=creation.length,
         folder=dirname(said.first("relativePath") or "").lstrip("/"),
-        media_type=media_type if re.fullmatch(MEDIA_TYPE, media_type) else "application/octet-stream",
+        media_type=media_type_of(said.first("filetype", "type")),
         destination=said.first("destination") or "default",
         completion=Completion.EXPLICIT if creation.concat == PARTIAL else Completion.AUTO,
         tus_metadata=said.text,
@@ -302,7 +300,7 @@ async def tus_terminate(context: Ctx, user: User, request: Request, upload_id: s
     try:
         await context.uploads.cancel(live)
     except StateConflict:
-        await context.uploads.leave_tus(live)
+        await context.uploads.leave(live)
     return Response(status_code=204)
 
 

@@ -30,19 +30,19 @@ from app.core.errors import (
     UserQuotaExceeded,
     VerificationPending,
 )
+from app.core.media_type import MAX_MEDIA_TYPE, MEDIA_TYPE
 from app.core.upload import Completion, NameConflictPolicy, UploadState
 from app.protocols.digest import parse_digest
 from app.services.interruption import abandoned_when_gone
 from app.services.live import LiveUpload
 from app.services.new_upload import NewUpload
 
-__all__ = ["MEDIA_TYPE", "IdempotencyKey", "checked_key", "page_of", "router"]
+__all__ = ["IdempotencyKey", "checked_key", "page_of", "router"]
 
 router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"])
 
 IdempotencyKey = Annotated[str | None, Header(description="The same key begins the same upload, once.")]
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-MEDIA_TYPE = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+( *; *[\x20-\x7e]+)?$"
 
 
 class CreateUpload(BaseModel):
@@ -53,7 +53,7 @@ class CreateUpload(BaseModel):
     filename: str = Field(min_length=1, max_length=1024)
     size: int = Field(ge=0, le=2**63 - 1, strict=True, description="In bytes.")
     path: str = Field("", max_length=4096, description="Relative folder at the destination.")
-    media_type: str = Field("application/octet-stream", max_length=255, pattern=MEDIA_TYPE)
+    media_type: str = Field("application/octet-stream", max_length=MAX_MEDIA_TYPE, pattern=MEDIA_TYPE)
     digest: str | None = Field(None, max_length=1024, description="Of the whole file, as in Content-Digest (RFC 9530).")
     destination: str = Field("default", max_length=255)
     chunk_size: int | None = Field(None, strict=True, description="In bytes; the server's choice when absent.")

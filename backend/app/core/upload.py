@@ -240,6 +240,7 @@ class Upload:
     tus_concat: str | None = None  # `Upload-Concat` as it came, where the upload is a part of files or made of such
     retries: str | None = None  # what had to be tried again, as of when the row was written last; None: nothing had to
     length_deferred: bool = False  # the client has not said the size yet; `size` is the most that it may become
+    resumable: bool = False  # it has an address under which the IETF's resumable uploads go on
 
     @property
     def grid(self) -> ChunkGrid:
@@ -256,6 +257,11 @@ class Upload:
         """The ids of those that it is made of, in order; none of a file that is received itself."""
         _, _, urls = (self.tus_concat or "").partition(";")
         return tuple(url.rpartition("/")[2] for url in urls.split())
+
+    @property
+    def grows_at_its_end(self) -> bool:
+        """Whether it is added to by a protocol that knows a position and no chunks."""
+        return self.tus_metadata is not None or self.resumable
 
     @property
     def known_size(self) -> int | None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 __all__ = ["REVISION", "extents", "meta", "metadata", "tokens", "uploads"]
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; a database that says so needs no work at start."""
 
 metadata = MetaData(
@@ -73,6 +73,7 @@ uploads = Table(
     Column("tus_concat", Text),
     Column("retries", Text),
     Column("length_deferred", Boolean, nullable=False, server_default=false()),
+    Column("resumable", Boolean, nullable=False, server_default=false()),
     CheckConstraint("size >= 0", name="size"),
     CheckConstraint("chunk_size > 0", name="chunk_size"),
     Index("uq_uploads_owner_idempotency_key", "owner", "idempotency_key", unique=True),

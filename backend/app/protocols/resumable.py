@@ -23,6 +23,7 @@ __all__ = [
     "STATUS",
     "Append",
     "Creation",
+    "Field",
     "Interop",
     "Limits",
     "Speech",
@@ -72,14 +73,38 @@ class _Dialect:
     """Whether an append without `Upload-Complete` is refused; before, it was the last one."""
     asks_barely: bool
     """Whether fields about the upload's state are refused where there is nothing to say of it."""
+    ends_what_grows_too_long: bool
+    """Whether an upload can't be gone on with after more came than its length, and nothing is added to a complete one
+    because that would be more; before, bytes beyond the length were refused and that was all."""
     appended_status: int
     """Of the answer to an append that does not complete the upload."""
 
 
 _DIALECTS: Final = {
-    Interop.V5: _Dialect("max-age", labelled=False, says_completeness=False, asks_barely=True, appended_status=201),
-    Interop.V6: _Dialect("expires", labelled=True, says_completeness=False, asks_barely=True, appended_status=201),
-    Interop.V8: _Dialect("max-age", labelled=True, says_completeness=True, asks_barely=False, appended_status=204),
+    Interop.V5: _Dialect(
+        lifetime_key="max-age",
+        labelled=False,
+        says_completeness=False,
+        asks_barely=True,
+        ends_what_grows_too_long=False,
+        appended_status=201,
+    ),
+    Interop.V6: _Dialect(
+        lifetime_key="expires",
+        labelled=True,
+        says_completeness=False,
+        asks_barely=True,
+        ends_what_grows_too_long=False,
+        appended_status=201,
+    ),
+    Interop.V8: _Dialect(
+        lifetime_key="max-age",
+        labelled=True,
+        says_completeness=True,
+        asks_barely=False,
+        ends_what_grows_too_long=True,
+        appended_status=204,
+    ),
 }
 
 
@@ -100,6 +125,11 @@ class Speech:
     version: Interop | None
     """As the client named it; None: it named none of ours, and is sent no interim response."""
 
+    @property
+    def name(self) -> dict[str, str]:
+        """`Upload-Draft-Interop-Version`, for clients that named theirs."""
+        return {} if self.version is None else {"upload-draft-interop-version": str(self.version.value)}
+
     def limits(self, limits: Limits) -> dict[str, str]:
         """`Upload-Limit`."""
         members = [f"max-size={min(limits.max_size, _MOST)}"]
@@ -118,7 +148,7 @@ class Speech:
     def _interim(self, fields: dict[str, str]) -> list[Field] | None:
         if self.version is None:
             return None
-        said = {"upload-draft-interop-version": str(self.version.value), **fields}
+        said = {**self.name, **fields}
         return [(name.encode("ascii"), value.encode("ascii")) for name, value in said.items()]
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from app.core.upload import Completion, NameConflictPolicy
 from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
 
 __all__ = ["NewUpload"]
+
+_WITHOUT_KEYS: Final = ("tus_metadata", "tus_concat", "resumable")
+"""Of protocols that have no Idempotency-Key; what was begun with one before these were there keeps its fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,11 @@ class NewUpload:
     on_conflict: NameConflictPolicy = NameConflictPolicy.RENAME
     tus_metadata: str | None = None
     tus_concat: str | None = None
+    resumable: bool = False
 
     def fingerprint(self) -> str:
         """The same for the same request."""
         members = asdict(self)
-        del members["tus_metadata"]  # tus has no keys; what was begun before there was tus must keep its fingerprint
+        for name in _WITHOUT_KEYS:
+            del members[name]
         return hashlib.sha256(json.dumps(members, sort_keys=True, default=repr).encode()).hexdigest()

@@ -229,8 +229,10 @@ class ParallelChunkProcessor:
     @staticmethod
     def _check_state(live: LiveUpload, chunk: Chunk) -> None:
         state = live.row.state
-        if live.row.parts or (live.row.tus_metadata is not None and not live.is_recorded(chunk)):
-            raise StateConflict("This upload was begun with tus and is gone on with by PATCH.", state=state.value)
+        if live.row.parts or (live.row.grows_at_its_end and not live.is_recorded(chunk)):
+            raise StateConflict(
+                "This upload was begun with another protocol and is gone on with by its PATCH.", state=state.value
+            )
         if state in _WRITABLE or (state in _REPEATABLE and live.is_recorded(chunk)):
             return
         raise StateConflict(f"The upload is {state}; it takes no more chunks.", state=state.value)

@@ -124,6 +124,10 @@ class SmallFiles:
             raise
         return True
 
+    def takes(self, body: RequestBody) -> bool:
+        """Whether `length_of` has no objection."""
+        return body.length is not None and body.length <= self._uploads.limits.single_request_bytes
+
     def length_of(self, body: RequestBody) -> int:
         """The file's size, as declared.
 

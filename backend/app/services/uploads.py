@@ -226,6 +226,7 @@ class Uploads:
             tus_metadata=wanted.tus_metadata,
             tus_concat=wanted.tus_concat,
             length_deferred=wanted.size is None,
+            resumable=wanted.resumable,
         )
 
     def _check_size(self, size: int) -> None:
@@ -343,7 +344,7 @@ class Uploads:
         """
         if live.row.came_in_one_request and live.row.state is UploadState.RECEIVING and not live.all_recorded:
             # Not `unbroken`, as in `fail`: the caller may be the transfer's task.
-            await self.fail(live, RoomLost("The server has lost what had come of the file. Send it again."))
+            await self._lose(live)
             return
         if live.all_recorded and live.row.received_at is None and not live.row.ended:
             if live.row.completion is Completion.AUTO or live.row.is_part:
@@ -531,14 +532,14 @@ class Uploads:
         await self.ended(live)
         await live.gone.wait()  # somebody else's end may be clearing away still
 
-    async def leave_tus(self, live: LiveUpload) -> None:
-        """Its file is at its destination and stays; to clients of tus the upload is gone.
+    async def leave(self, live: LiveUpload) -> None:
+        """Its file is at its destination and stays; to clients of the protocol that it was begun with it is gone.
 
         Raises:
             DatabaseUnavailable: it is still to be found.
         """
         async with live.lock:
-            row = replace(live.row, tus_metadata=None)
+            row = replace(live.row, tus_metadata=None, resumable=False)
             await self._repository.save_upload(row)
             live.row = row
 
@@ -639,7 +640,10 @@ class Uploads:
         try:
             await self._staging.discard(row.id)  # there may be something else of that name
             await self._staging.reserve(row.id, row.owner, row.known_size or 0)
-            await self._start_over(live)
+            if row.resumable and extents:
+                await self._lose(live)
+            else:
+                await self._start_over(live)
         except OutOfSpace as exc:
             async with live.lock:
                 await self._end(live, UploadState.FAILED, exc)
@@ -664,6 +668,9 @@ class Uploads:
 
     async def ask_again(self, live: LiveUpload, spoilt: list[Extent]) -> None:
         """These extents no longer hold what was acknowledged: forget them, so that the client sends them again."""
+        if live.row.resumable:
+            await self._lose(live)
+            return
         if self.relay is not None:
             await self.relay.start_over(live)
             return
@@ -679,6 +686,14 @@ class Uploads:
             for extent in spoilt:
                 live.forget(extent)
         self.on_parts_wanted(live)
+
+    async def _lose(self, live: LiveUpload) -> None:
+        """What was acknowledged is gone, and nobody sends it again.
+
+        So it is with a file that came in one request; and with the IETF's uploads, whose clients may let go of what they
+        were told is here: their offset MUST NOT decrease (draft-ietf-httpbis-resumable-upload, Offset).
+        """
+        await self.fail(live, RoomLost("The server has lost what had come of the file. Send it again."))
 
     async def _start_over(self, live: LiveUpload) -> None:
         """Nothing is here any more. What its session has is kept: it may have become a file, and is compared at the end."""

@@ -224,8 +224,8 @@ class RawClient:
         self._held += data
         return bool(data)
 
-    def answer(self) -> Answer:
-        """The next response, interim ones included; EOFError when the connection ends before it."""
+    def answer(self, method: str = "GET") -> Answer:
+        """The next response to such a request, interim ones included; EOFError when the connection ends before it."""
         while b"\r\n\r\n" not in self._held:
             if not self._more():
                 raise EOFError(self._held)
@@ -233,7 +233,7 @@ class RawClient:
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         status = int(first.split()[1])
-        return Answer(status, headers, self._body(status, headers))
+        return Answer(status, headers, b"" if method == "HEAD" else self._body(status, headers))
 
     def _body(self, status: int, headers: dict[str, str]) -> bytes:
         if status < 200 or status in {204, 304}:  # noqa: PLR2004 - RFC 9112 section 6.3

@@ -118,10 +118,10 @@ def test_a_name_of_too_many_bytes_in_an_address_is_400(api: ApiClient) -> None:
 
 
 def test_a_file_larger_than_allowed_is_413(api: ApiClient) -> None:
-    """By its declared size, before room is taken; and a body beyond one chunk names the other way."""
+    """By its declared size, before room is taken; as a chunked upload, and in a single request."""
     reply = refusal(api.post("/api/v1/uploads", {"filename": "a", "size": (1 << 20) + 1}), 413, "file-too-large")
     assert reply.json["limit"] == 1 << 20
-    refusal(api.request("PUT", "/api/v1/files/a", b"x" * ((1 << 20) + 1)), 413, "body-too-large")
+    refusal(api.request("PUT", "/api/v1/files/a", b"x" * ((1 << 20) + 1)), 413, "file-too-large")
 
 
 # -- ids and chunk numbers -----------------------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.protocols import tus
+from app.protocols import resumable, tus
 from app.testing.product import Product
 
 
-@schemathesis.serializer(tus.MEDIA_TYPE)
+@schemathesis.serializer(tus.MEDIA_TYPE, resumable.MEDIA_TYPE)
 def _bytes_as_they_are(_context: Any, value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
 
