@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -77,6 +78,7 @@ def test_the_beginning_of_a_file(resumable: Resumable, stored: Stored, version: 
     reply = client.create(b"begin", Upload_Length="9", **NAMED)
     assert (reply.status, reply.headers["upload-complete"], reply.headers["upload-offset"]) == (201, "?0", "5")
     assert "max-size=" in reply.headers["upload-limit"]
+    assert [answer.headers["location"] for answer in client.interim] == [reply.headers["location"]]
     path = urlsplit(reply.headers["location"]).path
     assert client.head(path).headers["upload-length"] == "9"
     assert client.append(path, 5, b"ning", "?1").status == 201
@@ -247,3 +249,25 @@ def test_digests(resumable: Resumable, stored: Stored) -> None:
     assert resumable.head(urlsplit(reply.headers["location"]).path).status == 404
     refusal(resumable.create(content, complete="?1", Repr_Digest="sha-256=:x:"), 400, "invalid-digest")
     assert hashlib.sha256(stored("report.bin")).digest() == hashlib.sha256(content).digest()
+
+
+def test_no_two_uploads_have_one_address(resumable: Resumable) -> None:
+    """It can't be guessed either, says nothing, and is not given again."""
+    paths = [resumable.begin() for _ in range(20)]
+    for path in paths[:10]:
+        assert resumable.delete(path).status == 204
+    paths += [resumable.begin() for _ in range(10)]
+    assert len(set(paths)) == 30
+    assert all(re.fullmatch(f"{ROOT}/[0-9a-f]{{32}}", path) for path in paths)
+
+
+def test_a_client_may_leave_only_so_many_unfinished(start_product: Callable[..., Product]) -> None:
+    """However slowly it goes on with them; the next one is refused."""
+    product = start_product(max_pending_per_user=2)
+    with product.client() as api:
+        client = Resumable(api)
+        paths = [client.begin(), client.begin()]
+        reply = refusal(client.create(), 429, "too-many-pending")
+        assert reply.headers["upload-complete"] == "?0"
+        client.delete(paths[0])
+        client.begin()
