@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from app.api import chunks, events, files, forms, ops, problems, session, system, uploads
 from app.api import resumable as resumable_routes
 from app.api import tus as tus_routes
-from app.api.middleware import RequestObserver, Surroundings
+from app.api.middleware import MethodOverride, RequestObserver, Surroundings
 from app.api.ops_stream import EVENTS
 from app.core.settings import Settings
 from app.protocols import resumable, tus
@@ -49,6 +49,7 @@ def make_api(
     if settings.staging == "spool":  # what is appended ends anywhere; memory is given back in whole chunks
         for room in (tus_routes, resumable_routes, forms):
             app.include_router(room.router)
+        app.add_middleware(MethodOverride, prefix=tus_routes.router.prefix)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,6 +1,6 @@
 """What happens around every request: its id, its host, its log line, its metrics, and the answer when all else failed.
 
-A plain ASGI middleware: bodies and answers pass through untouched.
+Plain ASGI middlewares: bodies and answers pass through untouched.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.errors import ForebayError, InternalError, InvalidRequest
 from app.protocols.problem import problem_document
 
-__all__ = ["Answered", "RequestObserver", "Surroundings"]
+__all__ = ["Answered", "MethodOverride", "RequestObserver", "Surroundings"]
 
 log = structlog.get_logger(__name__)
 
@@ -125,3 +125,20 @@ class Surroundings:
             client=scope["client"][0] if scope.get("client") else None,
             code=problem.code if problem is not None else None,
         )
+
+
+class MethodOverride:
+    """For clients that can't send every method: below `prefix`, X-HTTP-Method-Override is the request's (tus, core)."""
+
+    def __init__(self, app: ASGIApp, *, prefix: str) -> None:
+        """Wrap `app`."""
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a request."""
+        if scope["type"] == "http" and scope["path"].startswith(self._prefix):
+            for name, value in scope["headers"]:
+                if name == b"x-http-method-override":
+                    scope["method"] = value.decode("latin-1").upper()  # in place: whoever counts it counts it as this
+        await self._app(scope, receive, send)

@@ -45,6 +45,7 @@ from app.core.errors import (
     TooManyPending,
     UnsupportedMediaType,
     UnsupportedProtocolVersion,
+    UploadExpired,
 )
 from app.core.media_type import media_type_of
 from app.core.upload import PARTIAL, Completion, UploadState
@@ -55,9 +56,8 @@ from app.services.new_upload import NewUpload
 __all__ = ["router"]
 
 _BODY = {"requestBody": {"content": {tus.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
-_OVERRIDE = "x-http-method-override"
 _NO_NAME = "upload"
-_GONE = frozenset({UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED})
+_GONE = frozenset({UploadState.CANCELLED, UploadState.FAILED})
 
 
 class _Route(APIRoute):
@@ -133,10 +133,13 @@ async def _found(context: Context, user: User, upload_id: str) -> LiveUpload:
 
     Raises:
         NotFound: there is none, it was not begun with tus, or it has ended otherwise.
+        UploadExpired: nobody has gone on with it.
     """
     live = await context.uploads.find(upload_id, user.user)
     if live.row.tus_metadata is None or live.row.state in _GONE:
         raise NotFound
+    if live.row.state is UploadState.EXPIRED:
+        raise UploadExpired
     return live
 
 
@@ -228,7 +231,7 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
 @router.head(
     "/{upload_id}",
     response_class=Response,
-    responses=answers(NotFound, UnsupportedProtocolVersion, DatabaseUnavailable),
+    responses=answers(NotFound, UploadExpired, UnsupportedProtocolVersion, DatabaseUnavailable),
 )
 async def tus_position(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
     """Where the upload stands. A request that still brings bytes is ended, and what it brought is counted."""
@@ -257,6 +260,7 @@ async def tus_position(context: Ctx, user: User, request: Request, upload_id: st
         InvalidDigest,
         InconsistentUploadLength,
         NotFound,
+        UploadExpired,
         RequestTimedOut,
         OffsetConflict,
         StateConflict,
@@ -291,7 +295,7 @@ async def tus_append(context: Ctx, user: User, request: Request, upload_id: str)
     "/{upload_id}",
     status_code=204,
     response_class=Response,
-    responses=answers(NotFound, UnsupportedProtocolVersion, DatabaseUnavailable),
+    responses=answers(NotFound, UploadExpired, UnsupportedProtocolVersion, DatabaseUnavailable),
 )
 async def tus_terminate(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
     """End an upload for good. A file that is at its destination stays there; its upload is not found any more."""
@@ -307,7 +311,10 @@ async def tus_terminate(context: Ctx, user: User, request: Request, upload_id: s
 @router.get(
     "/{upload_id}",
     response_class=Response,
-    responses={200: {"description": "The file."}, **answers(NotFound, StateConflict, RangeNotSatisfiable)},
+    responses={
+        200: {"description": "The file."},
+        **answers(NotFound, UploadExpired, StateConflict, RangeNotSatisfiable),
+    },
 )
 async def tus_content(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
     """The stored file; for those who have nothing but the upload's address."""
@@ -320,17 +327,3 @@ async def tus_content(context: Ctx, user: User, request: Request, upload_id: str
         range_field=request.headers.get("range"),
         if_range=request.headers.get("if-range"),
     )
-
-
-@router.post(
-    "/{upload_id}",
-    response_class=Response,
-    responses={204: {"description": "Done."}, **answers(NotFound, UnsupportedProtocolVersion, OffsetConflict)},
-)
-async def tus_override(context: Ctx, user: User, request: Request, upload_id: str) -> Response:
-    """`X-HTTP-Method-Override`, for clients that can't send the method itself."""
-    methods = {"PATCH": tus_append, "DELETE": tus_terminate, "HEAD": tus_position}
-    method = methods.get(request.headers.get(_OVERRIDE, "").upper())
-    if method is None:
-        raise InvalidRequest("POST here needs X-HTTP-Method-Override: PATCH, DELETE or HEAD.")
-    return await method(context, user, request, upload_id)

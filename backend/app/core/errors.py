@@ -12,6 +12,7 @@ ForebayError
 ├── Conflict 409
 │   ├── StateConflict · ChunkConflict · ChunkOutOfOrder · OffsetConflict (MismatchingOffset) · ModeChanged · Superseded
 │   └── IdempotencyConflict · NameTaken · IncompleteUpload
+├── UploadExpired 410
 ├── LengthRequired 411
 ├── UnsupportedProtocolVersion 412
 ├── TooLarge 413
@@ -107,6 +108,7 @@ __all__ = [
     "UnsupportedMediaType",
     "UnsupportedProtocolVersion",
     "UnsupportedTransferCoding",
+    "UploadExpired",
     "UserQuotaExceeded",
     "VerificationPending",
 ]
@@ -275,6 +277,12 @@ class IncompleteUpload(Conflict):
     """Bytes are missing. Send the missing ranges, then complete again."""
 
     code, title = "incomplete", "Bytes are missing"
+
+
+class UploadExpired(ForebayError):
+    """The upload has expired, and what had come of it is removed. Begin a new one."""
+
+    code, status, title = "upload-expired", 410, "Upload expired"
 
 
 class LengthRequired(ForebayError):

@@ -188,7 +188,7 @@ def test_an_abandoned_one_expires(start_product: Callable[..., Product], tmp_pat
         assert "upload-expires" in tus.head(path).headers
         live = product.server.context.uploads.under_way(path.rpartition("/")[2])
         product.call(product.server.context.uploads.expire(live))
-        assert tus.head(path).status == 404
+        assert tus.head(path).status == 410
         assert product.call(product.server.staging.space()).reserved_bytes == 0
 
 
