@@ -218,7 +218,12 @@ async def _add(context: Context, request: Request, talk: _Talk, live: LiveUpload
     try:
         async with _reported(request, talk.speech, live, body):
             await context.appender.append(
-                live, wanted.offset, body, _ContentDigest(declared) if declared else None, length=wanted.length
+                live,
+                wanted.offset,
+                body,
+                _ContentDigest(declared) if declared else None,
+                length=wanted.length,
+                last=wanted.complete,
             )
     except OffsetConflict as exc:
         raise _mismatch(live, wanted) from exc
@@ -246,8 +251,6 @@ async def _whole(context: Context, talk: _Talk, live: LiveUpload, body: RequestB
         InconsistentUploadLength: that was less than its length.
         What `Uploads.complete` raises.
     """
-    if live.row.length_deferred:
-        await context.uploads.declare_length(live, live.recorded.prefix)
     try:
         async with abandoned_when_gone(body):
             live = await context.uploads.complete(live, NOTHING_DECLARED)

@@ -87,7 +87,14 @@ class Appender:
         return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
 
     async def append(
-        self, live: LiveUpload, offset: int, body: RequestBody, check: Check | None = None, *, length: int | None = None
+        self,
+        live: LiveUpload,
+        offset: int,
+        body: RequestBody,
+        check: Check | None = None,
+        *,
+        length: int | None = None,
+        last: bool = False,
     ) -> int:
         """Add a body at `offset`; returns where the upload stands when it may be acknowledged.
 
@@ -98,6 +105,7 @@ class Appender:
             check: what its bytes are said to be.
             length: of the file, where the client says it with these bytes; see `Uploads.declare_length`. It stays said
                 when they break off.
+            last: the file ends where the body does; with that its length is known, if it was not before.
 
         Raises:
             OffsetConflict, StateConflict, BodyTooLarge: before any byte is read.
@@ -126,7 +134,9 @@ class Appender:
             except SyncFailed as exc:
                 await unbroken(self._uploads.fail(live, exc))
                 raise
-            if length is not None:
+            if last and live.row.length_deferred:
+                await self._uploads.declare_length(live, live.recorded.prefix)
+            if length is not None or last:
                 with receiver.recording():
                     await self._uploads.recorded(live)  # it may be whole without another byte
         return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix

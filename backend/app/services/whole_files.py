@@ -34,10 +34,7 @@ class WholeFiles:
         """
         live = await self._uploads.create(owner, wanted, idempotency_key=None)
         try:
-            size = await self._appender.append(live, 0, body)
-            if live.row.length_deferred:
-                await self._uploads.declare_length(live, size)
-            await self._uploads.recorded(live)
+            await self._appender.append(live, 0, body, last=True)
         except BaseException:
             await unbroken(self._give_up(live))
             raise
