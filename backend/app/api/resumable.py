@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
-import crc32c
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 
@@ -52,7 +50,7 @@ from app.core.media_type import media_type_of
 from app.core.upload import Completion, NameConflictPolicy, UploadState
 from app.protocols import resumable
 from app.protocols.content_disposition import filename_of
-from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest, format_digest, parse_digest_lines
+from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest, DigestCheck, format_digest, parse_digest_lines
 from app.protocols.resumable import Append, Field, Limits, Speech
 from app.protocols.structured import format_boolean
 from app.services.interruption import abandoned_when_gone, unbroken
@@ -119,29 +117,6 @@ async def _talk(request: Request) -> _Talk:
 
 
 Talk = Annotated[_Talk, Depends(_talk)]
-
-
-class _ContentDigest:
-    """`Content-Digest`, computed while the bytes come."""
-
-    def __init__(self, declared: DeclaredDigest) -> None:
-        self._declared = declared
-        self._crc = 0
-        self._hash = hashlib.sha256()
-
-    def update(self, view: memoryview) -> None:
-        """Take the next bytes."""
-        if self._declared.crc32c is not None:
-            self._crc = crc32c.crc32c(view, self._crc)
-        if self._declared.sha256 is not None:
-            self._hash.update(view)
-
-    def judge(self) -> None:
-        """Raise DigestMismatch when they are not those."""
-        if self._declared.crc32c not in {None, self._crc}:
-            raise DigestMismatch
-        if self._declared.sha256 not in {None, self._hash.digest()}:
-            raise DigestMismatch
 
 
 def _declared(request: Request, name: str) -> DeclaredDigest:
@@ -221,7 +196,7 @@ async def _add(context: Context, request: Request, talk: _Talk, live: LiveUpload
                 live,
                 wanted.offset,
                 body,
-                _ContentDigest(declared) if declared else None,
+                DigestCheck(declared) if declared else None,
                 length=wanted.length,
                 last=wanted.complete,
             )

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.core.errors import InvalidDigest
+import crc32c
 
-__all__ = ["NOTHING_DECLARED", "DeclaredDigest", "format_digest", "parse_digest", "parse_digest_lines"]
+from app.core.errors import DigestMismatch, InvalidDigest
+
+__all__ = ["NOTHING_DECLARED", "DeclaredDigest", "DigestCheck", "format_digest", "parse_digest", "parse_digest_lines"]
 
 _MEMBER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):\s*")
 _LENGTHS = {"sha-256": 32, "crc32c": 4}
@@ -35,6 +38,33 @@ class DeclaredDigest:
 
 
 NOTHING_DECLARED = DeclaredDigest()
+
+
+class DigestCheck:
+    """Whether bytes that come piece by piece are what was declared."""
+
+    def __init__(self, declared: DeclaredDigest) -> None:
+        """Nothing has come yet."""
+        self._declared = declared
+        self._crc = 0
+        self._sha256 = hashlib.sha256()
+
+    def update(self, view: memoryview) -> None:
+        """Take the next bytes; in any thread, one call after the other."""
+        if self._declared.crc32c is not None:
+            self._crc = crc32c.crc32c(view, self._crc)
+        if self._declared.sha256 is not None:
+            self._sha256.update(view)
+
+    def judge(self) -> None:
+        """All have come.
+
+        Raises:
+            DigestMismatch: they are others.
+        """
+        right = self._declared.crc32c in {None, self._crc} and self._declared.sha256 in {None, self._sha256.digest()}
+        if not right:
+            raise DigestMismatch
 
 
 def parse_digest_lines(lines: Sequence[str] | None) -> DeclaredDigest:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import nullcontext
 
+import crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.errors import InvalidDigest
-from app.protocols.digest import format_digest, parse_digest
+from app.core.errors import DigestMismatch, InvalidDigest
+from app.protocols.digest import DeclaredDigest, DigestCheck, format_digest, parse_digest
 
 SHA = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
 
@@ -22,6 +24,22 @@ def test_what_is_written_is_read_back(content: bytes, crc: int) -> None:
     field = format_digest(digest.hexdigest(), crc)
     declared = parse_digest(field)
     assert (declared.sha256, declared.crc32c) == (digest.digest(), crc)
+
+
+@given(st.lists(st.binary(max_size=20), max_size=5), st.booleans(), st.booleans())
+def test_bytes_are_what_was_declared_or_not(pieces: list[bytes], sha256: bool, crc: bool) -> None:
+    """However they are cut; each digest that was declared counts."""
+    content = b"".join(pieces)
+    right = DeclaredDigest(
+        hashlib.sha256(content).digest() if sha256 else None, crc32c.crc32c(content) if crc else None
+    )
+    check = DigestCheck(right)
+    for piece in pieces:
+        check.update(memoryview(piece))
+    check.judge()
+    check.update(memoryview(b"more"))
+    with pytest.raises(DigestMismatch) if right else nullcontext():
+        check.judge()
 
 
 def test_no_field_declares_nothing() -> None:
