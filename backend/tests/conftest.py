@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -91,6 +92,15 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
             return running.enter_context(ServerProcess(directory, {**_SMALL_PROCESS, **settings}, prefix=prefix))
 
         yield start
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """As many descriptors as this process may have, for a crowd of clients in it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _cgroup_candidates() -> Iterator[tuple[Path, str]]:

@@ -262,12 +262,16 @@ class Settings(BaseSettings):
         Group.CONNECTIONS,
         "BODY_IDLE_S",
         60.0,
-        "Longest time in which nothing of a body comes, in seconds.",
+        "Longest time in which nothing of a body comes, or of a download goes, in seconds.",
         ge=0.05,
         le=3600,
     )
     min_rate_bytes: int = _engine(
-        Group.CONNECTIONS, "MIN_RATE_BYTES", 1024, "Lowest rate of a body, bytes/s, over the idle time; 0: none.", ge=0
+        Group.CONNECTIONS,
+        "MIN_RATE_BYTES",
+        1024,
+        "Lowest rate of a body or of a download, bytes/s, over the idle time; 0: none.",
+        ge=0,
     )
     shutdown_grace_s: float = _engine(
         Group.CONNECTIONS,

@@ -80,7 +80,8 @@ class IngressConfig:
         header_timeout_s: from the connection (or a request's first byte) to the end of its header; TLS handshake too.
         keep_alive_s: how long a connection may stay open between requests.
         body_idle_s: how long a peer may neither send the body we wait for nor take the answer we send.
-        min_rate_bytes: bytes per second that a body must bring, taken over `body_idle_s` of waiting for it.
+        min_rate_bytes: bytes per second that a body must bring, and that a peer must take of an answer that we can't get
+            rid of; taken over `body_idle_s` of waiting for it.
         max_connections: open connections; further ones get 503.
         max_tls_connections: open connections when TLS is on (each holds some 300 KiB in uvloop and OpenSSL).
         shutdown_grace_s: time for requests in flight after the stop signal.

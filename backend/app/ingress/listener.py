@@ -164,7 +164,7 @@ class Listener:
         """Leave the peer that takes nothing, or whose link is down, to the kernel (tcp(7)).
 
         TCP_USER_TIMEOUT counts from the last progress: an acknowledgement, or a window that opened. So it cuts off who
-        reads nothing of a download, not who reads slowly; and it still holds when our side is closed.
+        reads nothing of a download, not who reads slowly (`Uptake` does); and it still holds when our side is closed.
         """
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -11,7 +11,7 @@ __all__ = ["Pace"]
 
 
 class Pace:
-    """Watches one body."""
+    """Watches one body, in either direction."""
 
     __slots__ = ("_bytes", "_floor_bytes", "_idle_s", "_silent_s", "_waited_s")
 

@@ -10,8 +10,8 @@ Laws:
   waits in `_inbox` and is looked at when the exchange has ended (pipelining without a queue).
 - A new llhttp parser for each head, and it sees nothing else: neither bodies nor trailers reach it, so nothing of them
   can become a header or a request.
-- Every state has a deadline: HEAD header or keep-alive time, EXCHANGE the body's pace and TCP_USER_TIMEOUT for the answer,
-  DRAIN and LINGER their own.
+- Every state has a deadline: HEAD header or keep-alive time, EXCHANGE the body's pace, DRAIN and LINGER their own. In
+  each of them the answer has to be taken: at some pace (`Uptake`), and not by nobody (TCP_USER_TIMEOUT).
 - After a refusal nothing is parsed any more.
 """
 
@@ -46,8 +46,10 @@ from app.ingress.exchange import Exchange
 from app.ingress.fallback import ReceivedBody
 from app.ingress.head import RequestHead, find_head, parse_head
 from app.ingress.inbound import Inbound
+from app.ingress.pace import Pace
 from app.ingress.pump import PumpedBody
 from app.ingress.readiness import HANGUP
+from app.ingress.uptake import Uptake
 from app.ingress.wire import HEAD_READ_BYTES, SCRATCH_BYTES, Wire
 from app.protocols.problem import problem_document
 
@@ -130,6 +132,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.wire = wire
         self.transport = wire.transport
         self.flow = FlowControl(wire.transport)
+        config = self.engine.config
+        self._uptake = Uptake(
+            Pace(idle_s=config.body_idle_s, min_rate_bytes=config.min_rate_bytes),
+            loop=self.loop,
+            untaken_bytes=wire.untaken_bytes,
+            cut_off=wire.reset,
+        )
         self.server = get_local_addr(wire.transport)
         self.client = get_remote_addr(wire.transport)
         self.scheme = "https" if wire.tls else "http"
@@ -143,6 +152,7 @@ class HttpProtocol(HttpToolsProtocol):
         del exc
         self.phase = Phase.CLOSED
         self._cancel_timer()
+        self._uptake.end()
         self._forget_hangup()
         self.connections.discard(self)
         exchange, self.exchange = self.exchange, None
@@ -150,6 +160,16 @@ class HttpProtocol(HttpToolsProtocol):
             exchange.disconnected = True
             self._client_left(exchange)
         self.flow.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The transport's write buffer is full."""
+        self._uptake.begin()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self._uptake.end()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come; what they are depends on the phase."""
@@ -369,7 +389,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.wire.pause()  # the peer's window closes; it has until the deadline to read the answer
 
     def _lingered(self) -> None:
-        if self.wire.unsent_bytes():  # a slow reader of the answer; whether too slow, TCP_USER_TIMEOUT says
+        if self.wire.unsent_bytes():  # a slow reader of the answer; whether too slow, `Uptake` says
             self._set_timer(self.engine.config.linger_s, self._lingered)
         elif self.wire.tls:
             self.wire.abort()  # an orderly end of TLS would read on

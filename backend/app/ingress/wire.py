@@ -14,8 +14,12 @@ Laws:
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +33,7 @@ HEAD_READ_BYTES: Final = 16 * 1024
 SCRATCH_BYTES: Final = 256 * 1024
 _TLS_HIGH_WATER_BYTES: Final = 34 * 1024
 _TLS_LOW_WATER_BYTES: Final = 17 * 1024
+_NO_LINGER: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds (socket(7))
 
 
 class Intake:
@@ -160,11 +165,24 @@ class Wire(asyncio.BufferedProtocol):
             unsent += self.raw.get_write_buffer_size()
         return unsent
 
+    def untaken_bytes(self) -> int:
+        """Bytes written that the peer has not acknowledged yet, those that the kernel holds included."""
+        queued = array.array("i", [0])
+        with suppress(OSError):  # broken: then nothing is queued
+            fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, queued)  # SIOCOUTQ, tcp(7)
+        return self.unsent_bytes() + queued[0]
+
     def close(self) -> None:
         """Close in order: what is written goes out first."""
         if self.raw is not None:
             self.raw.resume_reading()  # the closing handshake needs the peer's part
         self.transport.close()
+
+    def reset(self) -> None:
+        """Close now, with RST: otherwise the kernel would go on sending what it holds, at the peer's pace."""
+        with suppress(OSError):  # broken already
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.abort()
 
     def abort(self) -> None:
         """Close now. A duplicate of the socket may be open in a thread, so the close is made known to the peer first."""

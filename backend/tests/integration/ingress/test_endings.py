@@ -117,6 +117,28 @@ def test_a_slow_reader_that_goes_on_is_served() -> None:
     assert got >= 8 * MIB
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_reader_that_takes_a_little_now_and_then_is_cut_off(certificate: dict[str, Any], *, tls: bool) -> None:
+    """Progress alone is not enough, also when the application has long said all; the kernel keeps nothing for it either."""
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, 200, b"x" * (16 * MIB))
+
+    limits = {"body_idle_s": 0.4, "min_rate_bytes": MIB}
+    with LiveServer(large, **limits, **(certificate if tls else {})) as server, server.connect() as client:
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        client.send(GET)
+        tick = threading.Event()
+        got = 0
+        while server.observer.closed == 0:
+            got += len(client.sock.recv(32 * 1024))
+            tick.wait(0.1)  # so that the window opens within the idle time
+        with contextlib.suppress(ConnectionResetError):
+            while piece := client.sock.recv(MIB):
+                got += len(piece)
+        assert got < 2 * MIB, "what arrived in the meantime"
+
+
 # -- early refusals --------------------------------------------------------------------------------------------------
 
 
