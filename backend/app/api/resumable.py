@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final
 
@@ -14,9 +12,10 @@ from fastapi.routing import APIRoute
 from app.api.auth import User
 from app.api.context import Context, Ctx, body_of
 from app.api.files import stored_status
+from app.api.interim import inform, progress_told
 from app.api.problems import answers, problem_response
 from app.api.views import LATER, UploadView, upload_view
-from app.core.body import INFORMATIONAL_EXTENSION, RequestBody, SendInformational
+from app.core.body import RequestBody
 from app.core.errors import (
     BodyTooLarge,
     ChunkFailed,
@@ -51,7 +50,7 @@ from app.core.upload import Completion, NameConflictPolicy, UploadState
 from app.protocols import resumable
 from app.protocols.content_disposition import filename_of
 from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest, DigestCheck, format_digest, parse_digest_lines
-from app.protocols.resumable import Append, Field, Limits, Speech
+from app.protocols.resumable import Append, Limits, Speech
 from app.protocols.structured import format_boolean
 from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload
@@ -62,8 +61,6 @@ __all__ = ["router"]
 _NO_NAME: Final = "upload"
 _GONE: Final = frozenset({UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED})
 _COMPLETE: Final = frozenset({UploadState.TRANSFERRING, UploadState.COMPLETED})
-_PROGRESS_S: Final = 1.0
-"""Least time between two interim responses about progress."""
 _BODY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -137,37 +134,6 @@ def _limits(context: Context, live: LiveUpload | None) -> Limits:
     return Limits(limits.max_file_bytes, max(0.0, limits.expiry_s - (context.clock() - live.row.active_at_s)))
 
 
-def _inform(request: Request, fields: list[Field] | None) -> bool:
-    """Send an interim response; False: this client gets none, or does not read them."""
-    send: SendInformational | None = request.scope["extensions"].get(INFORMATIONAL_EXTENSION)
-    return send is not None and fields is not None and send(resumable.STATUS, fields)
-
-
-@asynccontextmanager
-async def _reported(request: Request, speech: Speech, live: LiveUpload, body: RequestBody) -> AsyncIterator[None]:
-    """Tell a client that wants to know how far the upload is, now and then, while bytes come."""
-    if speech.version is None:
-        yield
-        return
-
-    async def report() -> None:
-        told = live.recorded.prefix
-        while not body.ended:  # the final response says it then
-            if live.recorded.prefix <= told:
-                await live.turn()
-                continue
-            told = live.recorded.prefix
-            _inform(request, speech.progress(told))
-            await asyncio.sleep(_PROGRESS_S)
-
-    task = asyncio.create_task(report(), name="report-progress")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
 async def _found(context: Context, user: User, upload_id: str) -> LiveUpload:
     """An upload that can be gone on with, or is complete.
 
@@ -191,7 +157,7 @@ async def _add(context: Context, request: Request, talk: _Talk, live: LiveUpload
     declared = _declared(request, "content-digest")
     body = body_of(request)
     try:
-        async with _reported(request, talk.speech, live, body):
+        async with progress_told(request, talk.speech, live, body):
             await context.appender.append(
                 live,
                 wanted.offset,
@@ -319,7 +285,7 @@ async def resumable_create(
     talk.said["location"] = f"{root}{router.prefix}/{live.row.id}"
     limits = _limits(context, live)
     talk.said |= talk.speech.limits(limits)
-    known = _inform(request, talk.speech.announcement(talk.said["location"], limits))
+    known = inform(request, talk.speech.announcement(talk.said["location"], limits))
     try:
         if body.length != 0:
             await _add(context, request, talk, live, Append(0, complete=creation.complete, length=None))
