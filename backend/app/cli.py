@@ -301,16 +301,18 @@ def doctor() -> None:
 # -- the program -----------------------------------------------------------------------------------------------------
 
 
-def _leave(message: str) -> NoReturn:
+def _leave(message: str, status: int = SettingsError.exit_status) -> NoReturn:
     typer.echo(f"{_PROGRAM}: {' '.join(message.split())}", err=True)
-    raise SystemExit(2)
+    raise SystemExit(status)
 
 
 def main() -> NoReturn:
     """Run the command line and leave the process."""
     try:
         code = app(standalone_mode=False)
-    except (SettingsError, _Refused, ForebayError) as exc:
+    except SettingsError as exc:
+        _leave(str(exc), exc.exit_status)
+    except (_Refused, ForebayError) as exc:
         _leave(str(exc))
     except typer.TyperException as exc:
         if str(exc).startswith("Usage:"):  # nothing was asked for: the help is the answer

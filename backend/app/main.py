@@ -28,11 +28,11 @@ from app.api.ops import ops_limits
 from app.api.ops_feed import OpsFeed
 from app.core.errors import ForebayError, ShuttingDown
 from app.core.settings import Settings
-from app.core.settings_errors import SettingsError
+from app.core.settings_errors import AddressError, SettingsError
 from app.core.upload import MAX_CHUNK_BYTES, MIB, Mode
 from app.destinations import DestinationUrlError, from_urls
 from app.destinations.port import Destination, KeepsInformed
-from app.ingress import Bodies, IngressConfig, WithBody, make_server
+from app.ingress import Bodies, IngressConfig, IngressServer, WithBody, make_server
 from app.observability.banner import welcome
 from app.observability.ingress_counts import IngressCounts
 from app.observability.logging import Logging, configure_logging
@@ -620,10 +620,23 @@ async def _serve(settings: Settings, logging: Logging) -> int:
     # uploads, in which it finds next to nothing: what is there is left out of it, and it comes a tenth as often.
     gc.freeze()
     gc.set_threshold(2000, 10, 100)
-    async with server.running():
-        await receiver.serve()
+    with _bound(receiver, settings):
+        async with server.running():
+            await receiver.serve()
     log.info("stopped")
     return 0
+
+
+@contextmanager
+def _bound(receiver: IngressServer, settings: Settings) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(receiver.bound())
+        except OSError as exc:
+            raise AddressError(
+                f"FOREBAY_HOST={settings.host}, FOREBAY_PORT={settings.port}: can't listen there: {exc.strerror}"
+            ) from exc
+        yield
 
 
 def _greet(settings: Settings, addresses: list[tuple[str, int]]) -> None:

@@ -14,7 +14,15 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-__all__ = ["SettingsError", "allowed_range", "allowed_values", "complaint", "plain_type", "without_password"]
+__all__ = [
+    "AddressError",
+    "SettingsError",
+    "allowed_range",
+    "allowed_values",
+    "complaint",
+    "plain_type",
+    "without_password",
+]
 
 _OUT_OF_RANGE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of", "finite_number"}
 _USERINFO = re.compile(r"//[^/\s\"']*@")
@@ -24,6 +32,14 @@ _KINDS: dict[Any, str] = {bool: "True or False", int: "a whole number", float: "
 
 class SettingsError(Exception):
     """A setting can't be used; the message is one line that names it, its value and what is allowed."""
+
+    exit_status = 2
+
+
+class AddressError(SettingsError):
+    """The address to listen on can't be had now; that may pass, so a service manager may try again (unlike status 2)."""
+
+    exit_status = 3
 
 
 def plain_type(field: FieldInfo) -> Any:  # noqa: ANN401 - a type expression

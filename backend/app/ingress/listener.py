@@ -39,11 +39,11 @@ _REFUSED_KEPT_S: Final = 0.5
 _REFUSED_KEPT: Final = 64
 
 
-def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Listening sockets for every address of `host`, all on one port.
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets for every address of `host`, all on one port; nobody can connect before they listen.
 
     Raises:
-        OSError: the address can't be had.
+        OSError: the address can't be had; somebody else listens there.
     """
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
@@ -55,7 +55,6 @@ def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((address[0], sockets[0].getsockname()[1] if len(sockets) > 1 else port, *address[2:]))
-            sock.listen(backlog)
     except OSError:
         for sock in sockets:
             sock.close()

@@ -76,6 +76,20 @@ class IngressServer(uvicorn.Server):
         """Open connections."""
         return self._listener.live if self._listener is not None else 0
 
+    @contextlib.contextmanager
+    def bound(self) -> Iterator[None]:
+        """Have the address from here on, so that one that can't be had is known before anything is started.
+
+        Raises:
+            OSError: it can't.
+        """
+        self._given_sockets = sockets = bind(self.config.host, self.config.port)
+        try:
+            yield
+        finally:
+            for sock in sockets:
+                sock.close()
+
     def stop(self) -> None:
         """Begin the end, as a signal would; a second call skips the grace time. In the event loop's thread."""
         self.force_exit = self.should_exit
@@ -89,7 +103,9 @@ class IngressServer(uvicorn.Server):
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
         try:
-            listening = sockets or self._given_sockets or bind(self.config.host, self.config.port, _BACKLOG)
+            listening = sockets or self._given_sockets or bind(self.config.host, self.config.port)
+            for sock in listening:
+                sock.listen(_BACKLOG)
         except OSError as exc:
             _log.error("Can't listen on %s port %d: %s", self.config.host, self.config.port, exc)
             await self.lifespan.shutdown()

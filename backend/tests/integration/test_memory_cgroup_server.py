@@ -83,6 +83,7 @@ SMALL = 60_000
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("many_descriptors")
 @pytest.mark.parametrize("cgroup", [256 << 20], indirect=True)
 def test_a_thousand_trickling_uploads_wait_or_are_refused_and_nothing_is_killed(cgroup: Path, tmp_path: Path) -> None:
     """FAULTS 18, in 256 MiB, with a pool that the server sizes itself: 400 active, 200 wait, 400 are told to come again."""

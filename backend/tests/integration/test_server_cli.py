@@ -213,6 +213,29 @@ def test_the_module_is_the_command_and_a_closed_pipe_is_no_failure(tmp_path: Pat
     assert run.stderr == ""
 
 
+def test_an_address_that_can_not_be_had_is_said_in_one_line_before_anything_is_made(tmp_path: Path) -> None:
+    """Exit code 3, not 2: whoever has it may leave, and a service manager may try again."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        environ = {name: value for name, value in os.environ.items() if name not in setting_names()}
+        run = subprocess.run(
+            [sys.executable, "-m", "app", "serve"],
+            cwd=tmp_path,
+            env=environ | {"FOREBAY_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (run.returncode, run.stdout) == (3, "")
+    assert run.stderr == (
+        f"forebay-server: FOREBAY_HOST=127.0.0.1, FOREBAY_PORT={port}: can't listen there: Address already in use\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- config ----------------------------------------------------------------------------------------------------------
 
 
