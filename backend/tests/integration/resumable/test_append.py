@@ -8,8 +8,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from app.core.tokens import new_token
 from app.testing.api_client import refusal, sha256_field
@@ -261,28 +259,3 @@ def test_other_doors_stay_shut(resumable: Resumable) -> None:
     assert resumable.api.request("HEAD", f"/api/v1/tus/{upload_id}", headers={"Tus-Resumable": "1.0.0"}).status == 404
     assert resumable.api.cancel(upload_id).status == 204
     assert resumable.head(path).status == 404
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    cuts=st.lists(st.integers(0, 400_000), min_size=1, max_size=5),
-    version=st.sampled_from(VERSIONS),
-)
-def test_the_offset_never_goes_back(resumable: Resumable, cuts: list[int], version: int) -> None:
-    """Requests cut at any byte: what is told only grows, what was told is accepted, and the file is whole."""
-    content = os.urandom(400_000)
-    client = resumable.speaking(version)
-    path = client.begin(len(content))
-    offset = 0
-    for cut in cuts:
-        rest = content[offset:]
-        with client.raw() as raw:
-            fields = {**PARTIAL, "Upload-Offset": str(offset), "Upload-Complete": "?1"}
-            client.send_head(raw, "PATCH", path, {**fields, "Content-Length": str(len(rest))})
-            raw.send(rest[: min(cut, len(rest) - 1)])
-        stands, complete = client.standing(path)
-        assert offset <= stands <= len(content)
-        assert complete == "?0"
-        offset = stands
-    assert client.append(path, offset, content[offset:], "?1").status == 201
-    assert client.standing(path) == (len(content), "?1")
