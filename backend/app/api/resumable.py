@@ -141,9 +141,13 @@ async def _found(context: Context, user: User, upload_id: str) -> LiveUpload:
         NotFound: there is none, it was not begun here, or it has ended otherwise.
     """
     live = await context.uploads.find(upload_id, user.user)
+    _check_is_here(live)
+    return live
+
+
+def _check_is_here(live: LiveUpload) -> None:
     if not live.row.resumable or live.row.state in _GONE:
         raise NotFound
-    return live
 
 
 async def _add(context: Context, request: Request, talk: _Talk, live: LiveUpload, wanted: Append) -> None:
@@ -321,6 +325,7 @@ async def resumable_state(context: Ctx, user: User, talk: Talk, upload_id: str) 
     resumable.parse_query(talk.fields, talk.speech)
     live = await _found(context, user, upload_id)
     position = await context.appender.position(live)
+    _check_is_here(live)  # still
     fields = {
         **resumable.state(offset=position, complete=live.row.state in _COMPLETE),
         **talk.speech.limits(_limits(context, live)),

@@ -81,8 +81,13 @@ class Appender:
         self._uploads = uploads
 
     async def position(self, live: LiveUpload) -> int:
-        """Where the upload stands; a request that still brings something is ended first."""
+        """Where the upload stands; a request that still brings something is ended first.
+
+        Raises:
+            VerificationPending: after a power cut nobody knows yet.
+        """
         await self._end_older(live)
+        await live.settled()
         await live.settle_doubts(self._repository.extents)
         return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import app.services.recovery
 from app.testing.api_client import ApiClient, refusal
 from app.testing.product import Product
 from app.testing.server_process import ServerProcess
@@ -99,6 +100,34 @@ def test_it_belongs_to_its_owner(start_product: Callable[..., Product]) -> None:
             yours.request("PATCH", path, b"x", {**PARTIAL, "Upload-Offset": "0", "Upload-Complete": "?0"}).status == 404
         )
         assert mine.request("HEAD", path).headers["upload-offset"] == "0"
+
+
+def test_after_a_power_cut_it_is_verified_before_anything_is_told(
+    start_product: Callable[..., Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk lost ends the upload; one that is whole goes on."""
+    content = os.urandom(3 * MIB)
+    monkeypatch.setattr(app.services.recovery, "boot_id", lambda: "before")
+    first = start_product()
+    with first.client() as api:
+        client = Resumable(api)
+        kept, spoilt = client.begin(len(content), "kept.bin"), client.begin(len(content), "spoilt.bin")
+        for path in (kept, spoilt):
+            assert client.append(path, 0, content[:MIB]).status == 204
+    first.__exit__()
+    with (first.spool / spoilt.rpartition("/")[2]).open("r+b") as spool:
+        spool.seek(MIB // 2)
+        spool.write(bytes(1000))  # as blocks that were allocated and never written
+    monkeypatch.setattr(app.services.recovery, "boot_id", lambda: "after")
+    second = start_product()
+    with second.client() as api:
+        client = Resumable(api)
+        assert client.head(spoilt).status == 404
+        view = api.upload(spoilt.rpartition("/")[2])
+        assert (view["state"], view["error"]["code"]) == ("failed", "room-lost")
+        assert client.standing(kept) == (MIB, "?0")
+        assert client.append(kept, MIB, content[MIB:], "?1").status == 201
+    assert (second.files / "kept.bin").read_bytes() == content
 
 
 def test_it_survives_a_kill_and_never_goes_back(start_server: Callable[..., ServerProcess], tmp_path: Path) -> None:
