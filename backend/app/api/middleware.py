@@ -88,14 +88,25 @@ class Surroundings:
                     )
                 else:
                     await self._app(scope, receive, send_with_headers)
-            except Exception:
+            except Exception as exc:
+                if status != 0:
+                    raise self._broken_off(scope, exc) from exc
                 log.exception("request failed", method=scope["method"], path=scope["path"])
-                if status == 0:
-                    await self._refuse(scope, send_with_headers, InternalError())
-                else:
-                    raise
+                await self._refuse(scope, send_with_headers, InternalError())
             finally:
                 self._note(scope, status, time.perf_counter() - started)
+
+    @staticmethod
+    def _broken_off(scope: Scope, exc: Exception) -> ForebayError:
+        """Log what ended an answer that had started; the receiver does not log an error of ours again."""
+        cause = exc.__cause__  # Starlette wraps what a handler could have answered before the start
+        if isinstance(cause, ForebayError):
+            log.warning(
+                "answer broken off", method=scope["method"], path=scope["path"], code=cause.code, detail=cause.detail
+            )
+            return cause
+        log.error("answer broken off", method=scope["method"], path=scope["path"], exc_info=exc)
+        return InternalError()
 
     def _is_foreign_host(self, scope: Scope) -> bool:
         if not self._allowed_hosts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import shutil
@@ -15,9 +16,10 @@ import pytest
 
 import app.services.recovery
 import app.services.uploads
-from app.testing.api_client import refusal
+from app.testing.api_client import ApiClient, refusal
 from app.testing.loop_filesystem import LoopFilesystem, unavailable
 from app.testing.product import Product
+from app.testing.server_process import ServerProcess
 
 CHUNK = 262_144
 Start = Callable[..., Product]
@@ -202,6 +204,33 @@ def test_a_destination_that_is_away_keeps_what_was_received_and_says_so(start_pr
         product.files.mkdir()
         assert api.complete(view["id"]).json["state"] == "completed"
     assert (product.files / "a.bin").read_bytes() == b"x" * CHUNK
+
+
+def test_a_stored_file_that_is_cut_while_it_is_read_ends_the_answer_and_is_logged_once(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    """The client sees that it has not all; the log has one line that says why, beside the request's own."""
+    server = start_server()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        stored = api.request("PUT", "/api/v1/files/a.bin", bytes(32 << 20)).json
+        path = f"/api/v1/files/{stored['id']}/content"
+        api.connection.request("GET", path)
+        response = api.connection.getresponse()
+        response.read(1)
+        os.truncate(server.files / "a.bin", 20 << 20)  # the rest does not fit between the two
+        with pytest.raises(http.client.IncompleteRead):
+            response.read()
+    assert server.stop() == 0
+    first, second = (
+        event for event in server.log_events() if event.get("request_id") == response.headers["x-request-id"]
+    )
+    assert (first["event"], first["code"], "exception" in first) == (
+        "answer broken off",
+        "destination-unavailable",
+        False,
+    )
+    assert (second["event"], second["path"]) == ("request", path)
+    assert not [event for event in server.log_events() if event["level"] == "error"]
 
 
 # -- power ---------------------------------------------------------------------------------------------------------------
