@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from app.core.upload import MIB
 from app.testing.api_client import ApiClient, sha256_field
 from app.testing.product import Product
+from app.testing.server_process import ServerProcess
 
 CHUNK = 262_144
 Start = Callable[..., Product]
@@ -272,6 +274,25 @@ def test_a_single_request_under_a_used_key_is_compared_by_its_content(api: ApiCl
     key = {"Idempotency-Key": "k-3"}
     api.post("/api/v1/uploads", {"filename": "b.txt", "size": 5}, key)
     assert api.request("PUT", "/api/v1/files/b.txt", b"12345", key).code == "idempotency-conflict"
+
+
+def test_a_key_that_a_server_of_before_tus_stored_finds_its_upload(start_server: Callable[..., ServerProcess]) -> None:
+    """What it stored for this very request; a fingerprint over members that came later would make it a conflict."""
+    request = {"filename": "a.bin", "size": 600_000, "chunk_size": 262_144, "path": "in/there"}
+    request["digest"] = "crc32c=:AAAAAA==:"
+    kept = "f0b4f600b57c746def6f29cdd390527a9b1e51e57bc1ce4982c72014a7ae03ff"
+    key = {"Idempotency-Key": "k"}
+    server = start_server()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        upload_id = api.post("/api/v1/uploads", request, key).json["id"]
+    assert server.stop() == 0
+    with closing(sqlite3.connect(server.directory / "var" / "forebay.sqlite3")) as database, database:
+        database.execute("UPDATE uploads SET request_fingerprint = ?", [kept])
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        assert api.post("/api/v1/uploads", request, key).json["id"] == upload_id
+        other = api.post("/api/v1/uploads", {**request, "size": 600_001}, key)
+        assert (other.status, other.code) == (409, "idempotency-conflict")
 
 
 # -- downloads -----------------------------------------------------------------------------------------------------------
