@@ -101,6 +101,9 @@ class Upstream:
             writer.write(b"HTTP/1.1 507 No\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull")
             await self.seen.wait()  # closing at once would reset the connection; nothing of the body is read
             return False
+        if request.all("upload-draft-interop-version"):
+            writer.write(b"HTTP/1.1 104 Upload Resumption Supported\r\nLocation: /u\r\n\r\n")
+            await writer.drain()
         await self._read_body(request, reader)
         if target == "/die":
             return False
@@ -370,3 +373,15 @@ async def test_a_chunk_is_not_sent_twice_when_the_server_dies_over_it(proxy: Pro
         writer.write(head("PUT", "/die", "Content-Length: 3") + b"abc")
         assert (await answer(reader))[0] == 502
         assert upstream.requests.qsize() == 1
+
+
+async def test_an_interim_response_passes_or_is_not_asked_for(proxy: Proxy, upstream: Upstream) -> None:
+    """104 of the IETF's resumable uploads; a proxy that took it for the final response would not answer what follows."""
+    async with proxy.connection() as (reader, writer):
+        writer.write(head("PUT", "/file", "Content-Length: 3", "Upload-Draft-Interop-Version: 8"))
+        if (await upstream.next()).all("upload-draft-interop-version"):
+            assert await answer(reader) == (104, b"")
+        writer.write(b"abc")
+        assert await answer(reader) == (200, b"3")
+        writer.write(head("GET", "/next"))
+        assert await answer(reader) == (200, b"0")

@@ -2,8 +2,8 @@
 
 Three iterations are spoken, as the client's `Upload-Draft-Interop-Version` says: 5 (draft -03), 6 (-04 and -05) and
 8 (-09 to -11 and the editors' copy). What differs between them is in `_DIALECTS`; why, in
-docs/decisions/resumable-upload-versions.md. Requests that name none of them are read as the newest, and get no interim
-response (the draft, Draft Version Identification).
+docs/decisions/resumable-upload-versions.md. Requests that name none of them are read as the newest, with lenience, and
+get no interim response (the draft, Draft Version Identification).
 """
 
 from __future__ import annotations
@@ -81,6 +81,15 @@ class _Dialect:
 
 
 _DIALECTS: Final = {
+    # Of the RFC to come; or any, behind a proxy that removes the version since it does not pass interim responses on.
+    None: _Dialect(
+        lifetime_key="max-age",
+        labelled=False,
+        says_completeness=True,
+        asks_barely=False,
+        ends_what_grows_too_long=True,
+        appended_status=204,
+    ),
     Interop.V5: _Dialect(
         lifetime_key="max-age",
         labelled=False,
@@ -176,7 +185,7 @@ def speech_of(fields: Mapping[str, str]) -> Speech:
     """How to answer a request with these header fields (names in lower case)."""
     number = whole_number(fields.get("upload-draft-interop-version"))
     version = Interop(number) if number in set(Interop) else None
-    return Speech(_DIALECTS[version or Interop.V8], version)
+    return Speech(_DIALECTS[version], version)
 
 
 def parse_creation(fields: Mapping[str, str], *, content_length: int | None) -> Creation:

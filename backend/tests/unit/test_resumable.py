@@ -118,11 +118,12 @@ def test_an_append_that_does_not_say_whether_it_is_the_end() -> None:
 
 @pytest.mark.parametrize("media_type", [None, "application/octet-stream", "application/partial-upload-not"])
 def test_an_append_has_a_media_type(media_type: str | None) -> None:
-    """Since draft -04."""
+    """Since draft -04; who names no version may speak an older one."""
     fields = {"upload-offset": "0", "upload-complete": "?0"}
     if media_type is not None:
         fields["content-type"] = media_type
-    assert resumable.parse_append(fields, speech(5), content_length=7) == Append(0, complete=False, length=None)
+    for lenient in (speech(5), speech(7)):
+        assert resumable.parse_append(fields, lenient, content_length=7) == Append(0, complete=False, length=None)
     for version in (6, 8):
         with pytest.raises(UnsupportedMediaType):
             resumable.parse_append(fields, speech(version), content_length=7)
