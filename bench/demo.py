@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from bench.drive import CHUNK, estimated_s
 from bench.forebay import MIB, Forebay
@@ -44,6 +44,37 @@ _PICTURE = f"""\
          {f"{RTT_MS:.0f} ms round trip":<33}{f"{LATENCY_S * 1000:.0f} ms per request":<29}(emulated)
          {f"{RATE_MIB} MiB/s per connection":<33}{DRIVE_RATE_MIB:.0f} MiB/s per connection
 """
+
+
+class Stop:
+    """Ctrl-C and its like, heard where nothing is half done.
+
+    An exception out of a signal handler may come between a fork and the line that knows the child's id: that child would
+    be nobody's, and run on.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has asked."""
+        self.asked = False
+
+    def listen(self) -> None:
+        """From here on; those that this process was told to ignore stay ignored (nohup, a shell's background job)."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.asked = True
+
+    def check(self) -> None:
+        """A place to stop at.
+
+        Raises:
+            KeyboardInterrupt: somebody has asked.
+        """
+        if self.asked:
+            raise KeyboardInterrupt
 
 
 @dataclass(slots=True)
@@ -138,7 +169,7 @@ class Show:
             self._console.print(f"  {mode}: {text}", markup=False)
 
 
-def demo(console: Console, size: int, directory: Path) -> int:
+def demo(console: Console, size: int, directory: Path, stop: Stop) -> int:
     """Run it in an empty directory; returns the exit status."""
     file = directory / _NAME
     console.print(f"\n[bold]One file of {size // MB} MB to Google Drive, in both modes, over a wide-area line[/]\n")
@@ -146,14 +177,14 @@ def demo(console: Console, size: int, directory: Path) -> int:
     _announce(console, size)
     with ExitStack() as stack:
         with console.status("making the file, starting servers, lines and emulators …"):
-            digest = made_file(file, size)
-            copies = [_prepared(stack, directory / mode, mode) for mode in MODES]
+            digest = made_file(file, size, on_piece=lambda _: stop.check())
+            copies = [_prepared(stack, directory / mode, mode, stop) for mode in MODES]
         with Show(console, size) as show:
             for copy in copies:
                 copy.sending = Sending(file, url=copy.line.url, state=directory / f"client-{copy.mode}")
-                stack.push(copy.sending)
-                copy.sending.__enter__()
-            _follow(show, copies)
+                stack.enter_context(copy.sending)
+                stop.check()
+            _follow(show, copies, stop)
         for copy in copies:
             copy.verify(size, digest)
         return _result(console, size, digest, copies)
@@ -178,21 +209,18 @@ def _announce(console: Console, size: int) -> None:
     )
 
 
-def _prepared(stack: ExitStack, directory: Path, mode: str) -> Copy:
-    """Emulator, server, line; they end with the stack, even when they are only half started."""
-    drive = Drive()
-    stack.push(drive)
-    drive.__enter__()
-    server = drive_server(drive, directory, parallel=mode == "parallel")
-    stack.push(server)
-    server.start()
-    line = Line(server.port, rate_mib=RATE_MIB)
-    stack.push(line)
-    line.__enter__()
+def _prepared(stack: ExitStack, directory: Path, mode: str, stop: Stop) -> Copy:
+    """Emulator, server, line; they end with the stack."""
+    drive = stack.enter_context(Drive())
+    stop.check()
+    server = stack.enter_context(drive_server(drive, directory, parallel=mode == "parallel"))
+    stop.check()
+    line = stack.enter_context(Line(server.port, rate_mib=RATE_MIB))
+    stop.check()
     return Copy(mode, drive, server, line)
 
 
-def _follow(show: Show, copies: Sequence[Copy]) -> None:
+def _follow(show: Show, copies: Sequence[Copy], stop: Stop) -> None:
     """Until all have ended; whatever happens, no client runs and nobody reads from one afterwards."""
 
     def follow(copy: Copy, sending: Sending) -> None:
@@ -210,6 +238,7 @@ def _follow(show: Show, copies: Sequence[Copy]) -> None:
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)  # in steps, so that Ctrl-C is heard
+                stop.check()
     finally:
         for copy in copies:
             if copy.sending is not None:
@@ -258,14 +287,6 @@ def _last_words(server: Forebay) -> str:
     return "\n".join(server.log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """The first signal ends the demo; later ones don't disturb the tidying."""
-    del number, frame
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Parse, prepare a directory, run, tidy up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -281,13 +302,14 @@ def main() -> int:
     if shutil.disk_usage(wanted.directory).free < needed:
         console.print(f"{wanted.directory} needs {needed // MB} MB of room for a while: --directory, or SIZE_MB=100")
         return _FAILED
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, _stop)
+    stop = Stop()
+    stop.listen()
     try:
         with tempfile.TemporaryDirectory(prefix="demo-", dir=wanted.directory) as directory:
-            return demo(console, size, Path(directory))
-    except KeyboardInterrupt:
+            return demo(console, size, Path(directory), stop)
+    except (KeyboardInterrupt, RuntimeError, OSError):  # a terminal interrupts also what was just starting, or asked
+        if not stop.asked:
+            raise
         console.print("\nStopped. What the demo had started and written is gone.")
         return _STOPPED
 

@@ -34,6 +34,7 @@ class Demo:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # by which all that it starts is known, orphans as well
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
         )
 
     def session(self) -> list[psutil.Process]:
@@ -108,12 +109,21 @@ def test_a_copy_that_does_not_arrive_is_no_success(start: Callable[[], Demo]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["forebay-drive-emulator", "app serve", "bench/link.py"])
-def test_it_tidies_up_when_it_is_stopped(start: Callable[[], Demo], moment: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("forebay-drive-emulator", signal.SIGTERM),
+        ("app serve", signal.SIGINT),
+        ("bench/link.py", signal.SIGTERM),
+        ("forebay upload", signal.SIGTERM),
+        ("forebay upload", signal.SIGINT),
+    ],
+)
+def test_it_tidies_up_when_it_is_stopped(start: Callable[[], Demo], moment: str, number: signal.Signals) -> None:
     """At whatever moment: when only half of it has been started as well."""
     demo = start()
     demo.child(moment)
-    demo.process.send_signal(signal.SIGTERM)
+    demo.process.send_signal(number)
     status, output = demo.end()
     assert status == 130
     assert "is gone" in output
