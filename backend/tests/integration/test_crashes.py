@@ -287,9 +287,14 @@ def test_the_flag_flips_at_thirty_percent_and_no_byte_is_sent_again(start_server
     assert (server.files / "a.bin").read_bytes() == content
 
 
-def test_sequential_chunks_come_in_order_and_are_forwarded_before_they_are_acknowledged(start_server: Start) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["linked", "copied"], indirect=True)
+def test_sequential_chunks_come_in_order_and_are_forwarded_before_they_are_acknowledged(
+    start_server: Start, elsewhere: Path | None
+) -> None:
     """The guide's "current system": 4 MiB chunks, one at a time, each at the destination's side before the next."""
-    server = start_server(ENABLE_PARALLEL_UPLOADS="False")
+    settings = {"FOREBAY_DESTINATION": f"disk:{elsewhere}"} if elsewhere else {}
+    server = start_server(ENABLE_PARALLEL_UPLOADS="False", **settings)
+    files = elsewhere or server.files
     content = random.Random(4).randbytes(9 << 20)
     with ApiClient(("127.0.0.1", server.port)) as api, ApiClient(("127.0.0.1", server.port)) as other:
         view = api.create("a.bin", len(content))
@@ -305,10 +310,16 @@ def test_sequential_chunks_come_in_order_and_are_forwarded_before_they_are_ackno
             sock.sendall(content[number * size : (number + 1) * size])
             assert sock.recv(12) == b"HTTP/1.1 204"
             api.close()
-            assert other.upload(view["id"])["bytes_received"] == min((number + 1) * size, len(content))
+            end = min((number + 1) * size, len(content))
+            now = other.upload(view["id"])
+            assert now["bytes_received"] == end
+            if number < 2:  # a file that is taken over whole (linked) is there at the end, and not before
+                at_destination = [path.read_bytes() for path in files.rglob("*") if path.is_file()]
+                assert at_destination == ([content[:end]] if elsewhere else [])
+                assert now["bytes_transferred"] == (end if elsewhere else 0)
             assert api.put_chunk(view["id"], number, content[number * size : (number + 1) * size]).status == 204
         assert api.complete(view["id"]).json["state"] == "completed"
-    assert (server.files / "a.bin").read_bytes() == content
+    assert (files / "a.bin").read_bytes() == content
 
 
 # -- beside each other, and short of what processes need -----------------------------------------------------------------
