@@ -147,7 +147,7 @@ class TusJs:
 
 @pytest.fixture
 def tus_js() -> Callable[..., Any]:
-    """To run tus-js-client: `with tus_js(place, file, …) as run:`, its options as keywords."""
+    """A run of tus-js-client, as a context manager, given a place, a file and the client's own options."""
 
     @contextmanager
     def run(place: Place, file: Path, **options: Any) -> Iterator[TusJs]:
