@@ -32,6 +32,7 @@ class Request:
     target: str
     size: int
     method: str = "PUT"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,9 @@ class _Lane(threading.Thread):
 
     def _send(self, request: dict[str, Any]) -> None:
         size = request["size"]
-        head = f"{request['method']} {request['target']} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n"
+        fields = {"Host": "127.0.0.1", "Content-Length": size, **request["headers"]}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        head = f"{request['method']} {request['target']} HTTP/1.1\r\n{lines}\r\n"
         self._sock.sendall(head.encode(), socket.MSG_MORE)
         sent = 0
         while sent < size:

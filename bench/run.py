@@ -1,6 +1,6 @@
 """`make bench`: every measurement, or those named. See README.md beside this.
 
-python bench/run.py [receive] [small] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd] [browser] [ops]
+python bench/run.py [receive] [small] [tus] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd] [browser] [ops]
                     [--full] [--directory DIR] [--readme]
 """
 
@@ -30,10 +30,12 @@ from bench.profiles import profiles  # noqa: E402
 from bench.receive import receive  # noqa: E402
 from bench.report import Figure, machine, table  # noqa: E402
 from bench.small import small  # noqa: E402
+from bench.tus import tus  # noqa: E402
 
 MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "receive": receive,
     "small": small,
+    "tus": tus,
     "digest": digest,
     "profiles": profiles,
     "memory": memory,
