@@ -33,6 +33,11 @@ class NewUpload:
     tus_concat: str | None = None
     resumable: bool = False
 
+    @property
+    def appended(self) -> bool:
+        """Whether its bytes come one after the other over one connection."""
+        return self.resumable or self.tus_metadata is not None or self.tus_concat is not None
+
     def fingerprint(self) -> str:
         """The same for the same request."""
         members = asdict(self)

@@ -39,6 +39,7 @@ from app.core.upload import (
     MIN_CHUNK_BYTES,
     Completion,
     Extent,
+    Mode,
     Upload,
     UploadState,
 )
@@ -239,7 +240,12 @@ class Uploads:
         if wanted.chunk_size is not None and not MIN_CHUNK_BYTES <= wanted.chunk_size <= limits.max_chunk_bytes:
             raise InvalidRequest(f"chunk_size must be from {MIN_CHUNK_BYTES} to {limits.max_chunk_bytes} bytes.")
         multiple = self._destinations[wanted.destination].abilities.part_multiple_bytes
-        return limits.chunk_of(wanted.size, wanted.chunk_size, multiple)
+        asked_for = wanted.chunk_size
+        if asked_for is None and wanted.appended and limits.mode is Mode.PARALLEL:
+            asked_for = (
+                limits.chunk_bytes
+            )  # there is nobody to share the file out to, and each chunk is recorded by itself
+        return limits.chunk_of(wanted.size, asked_for, multiple)
 
     async def _begin(self, row: Upload) -> LiveUpload:
         await self._staging.reserve(row.id, row.owner, row.known_size or 0)

@@ -42,18 +42,18 @@ def test_a_file_in_several_requests(resumable: Resumable, stored: Stored, versio
 
 def test_progress_is_told(resumable: Resumable) -> None:
     """Interim responses with the offset of what is kept, never less than before, and without an address."""
-    content = os.urandom(6 * MIB)
+    content = os.urandom(40 * MIB)
     path = resumable.begin(len(content))
     with resumable.raw() as raw:
         fields = {**PARTIAL, "Upload-Offset": "0", "Upload-Complete": "?1", "Content-Length": str(len(content))}
         resumable.send_head(raw, "PATCH", path, fields)
-        raw.send(content[: 3 * MIB])
+        raw.send(content[: 20 * MIB])
         interim = raw.answer()
         assert (interim.status, interim.headers["upload-draft-interop-version"]) == (104, "8")
         assert interim.headers.keys() == {"upload-draft-interop-version", "upload-offset"}
         told = int(interim.headers["upload-offset"])
-        assert 0 < told <= 3 * MIB
-        raw.send(content[3 * MIB :])
+        assert 0 < told <= 20 * MIB
+        raw.send(content[20 * MIB :])
         while (answer := raw.answer()).status == 104:
             assert int(answer.headers["upload-offset"]) > told
             told = int(answer.headers["upload-offset"])
