@@ -127,11 +127,8 @@ def _offset(live: LiveUpload) -> int:
 def _limits(context: Context, live: LiveUpload | None) -> Limits:
     """Of an upload; of one that begins now where there is none yet."""
     limits = context.uploads.limits
-    if live is None:
-        return Limits(limits.max_file_bytes, limits.expiry_s)
-    if live.row.ended or live.row.state is UploadState.TRANSFERRING:
-        return Limits(limits.max_file_bytes, None)
-    return Limits(limits.max_file_bytes, max(0.0, limits.expiry_s - (context.clock() - live.row.active_at_s)))
+    left_s = limits.expiry_s if live is None else live.row.expires_in_s(limits.expiry_s, context.clock())
+    return Limits(limits.max_file_bytes, left_s)
 
 
 async def _found(context: Context, user: User, upload_id: str) -> LiveUpload:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from posixpath import dirname
 from typing import Any
 
-import crc32c
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
@@ -50,6 +47,7 @@ from app.core.errors import (
 from app.core.media_type import media_type_of
 from app.core.upload import PARTIAL, Completion, UploadState
 from app.protocols import tus
+from app.protocols.tus_checksum import ChecksumCheck
 from app.services.live import LiveUpload
 from app.services.new_upload import NewUpload
 
@@ -81,35 +79,6 @@ class _Route(APIRoute):
 
 
 router = APIRouter(prefix="/api/v1/tus", tags=["tus"], route_class=_Route)
-
-
-class _Check:
-    """`Upload-Checksum`, computed while the bytes come."""
-
-    def __init__(self, algorithms: Iterable[tus.Algorithm], declared: Callable[[], tus.Checksum]) -> None:
-        """Compute all of them; which one `declared` is of is looked at in the end."""
-        self._declared = declared
-        self._crc = 0
-        self._hashes = {
-            algorithm: hashlib.new(algorithm, usedforsecurity=False)
-            for algorithm in algorithms
-            if algorithm is not tus.Algorithm.CRC32C
-        }
-
-    def update(self, view: memoryview) -> None:
-        """Take the next bytes."""
-        self._crc = crc32c.crc32c(view, self._crc)
-        for each in self._hashes.values():
-            each.update(view)
-
-    def judge(self) -> None:
-        """Raise ChecksumMismatch when they are not those, and what `declared` raises."""
-        declared = self._declared()
-        value = (
-            self._hashes[declared.algorithm].digest() if declared.algorithm in self._hashes else self._crc.to_bytes(4)
-        )
-        if not hmac.compare_digest(value, declared.value):
-            raise ChecksumMismatch
 
 
 def _fields(request: Request) -> dict[str, str]:
@@ -148,18 +117,18 @@ def _standing(context: Context, live: LiveUpload, position: int) -> dict[str, st
     if live.row.parts and position < live.row.size:
         return {}
     fields = {"upload-offset": str(position)}
-    if not live.row.parts and not live.row.ended and live.row.state is not UploadState.TRANSFERRING:
-        left_s = context.uploads.limits.expiry_s - (context.clock() - live.row.active_at_s)
-        fields["upload-expires"] = tus.expires(time.time() + max(0.0, left_s))
+    expires_in_s = live.row.expires_in_s(context.uploads.limits.expiry_s, context.clock())
+    if expires_in_s is not None and not live.row.parts:
+        fields["upload-expires"] = tus.expires(time.time() + expires_in_s)
     return fields
 
 
-def _check_of(said: tus.Creation | tus.Append, body: RequestBody) -> _Check | None:
+def _check_of(said: tus.Creation | tus.Append, body: RequestBody) -> ChecksumCheck | None:
     if said.checksum_follows:  # and with it, by which algorithm
-        return _Check(tus.Algorithm, lambda: tus.parse_trailer(body.trailer))
+        return ChecksumCheck(tus.Algorithm, lambda: tus.parse_trailer(body.trailer))
     if (checksum := said.checksum) is None:
         return None
-    return _Check([checksum.algorithm], lambda: checksum)
+    return ChecksumCheck([checksum.algorithm], lambda: checksum)
 
 
 def _wanted(creation: tus.Creation) -> NewUpload:

@@ -179,7 +179,7 @@ def upload_view(context: Context, live: LiveUpload) -> UploadView:
             size=row.size,
             digest=format_digest(row.sha256, row.crc32c),
         )
-    remaining = limits.expiry_s - (context.clock() - row.active_at_s)
+    expires_in_s = row.expires_in_s(limits.expiry_s, context.clock())
     return UploadView(
         id=row.id,
         filename=row.filename,
@@ -200,9 +200,7 @@ def upload_view(context: Context, live: LiveUpload) -> UploadView:
         missing_chunks=[] if row.state is UploadState.COMPLETED else _missing_chunks(live),
         queue_position=context.slots.queue_position(row.id),
         created_at=_when(row.created_at),
-        expires_at=None
-        if row.ended or row.state is UploadState.TRANSFERRING
-        else _when(time.time() + max(0.0, remaining)),
+        expires_at=None if expires_in_s is None else _when(time.time() + expires_in_s),
         result=result,
         error=_failure(live),
     )

@@ -273,6 +273,17 @@ class Upload:
         """Whether nothing more will happen to it."""
         return self.state in TERMINAL_STATES
 
+    def expires_in_s(self, expiry_s: float, now_s: float) -> float | None:
+        """Service seconds until it is removed unless something comes; None where its age does not end it (any more).
+
+        Args:
+            expiry_s: how long one is kept on which nothing moves.
+            now_s: on the clock of `active_at_s`.
+        """
+        if self.ended or self.state is UploadState.TRANSFERRING:
+            return None
+        return max(0.0, expiry_s - (now_s - self.active_at_s))
+
     @property
     def came_in_one_request(self) -> bool:
         """Whether it was created together with its bytes, so that nobody sends some of them again to this upload."""
