@@ -404,6 +404,7 @@ def build(settings: Settings) -> Server:
         mode=settings.mode,
         durable=settings.durability == "power",
         uploads=uploads,
+        relay=relay,
     )
     whole_files = WholeFiles(uploads, appender)
     context = Context(

@@ -46,10 +46,11 @@ def make_api(
     problems.install(app)
     for room in (uploads, chunks, files, events, system, session, ops):
         app.include_router(room.router)
-    if settings.staging == "spool":  # what is appended ends anywhere; memory is given back in whole chunks
-        for room in (tus_routes, resumable_routes, forms):
+    app.include_router(tus_routes.router)
+    app.add_middleware(MethodOverride, prefix=tus_routes.router.prefix)
+    if settings.staging == "spool":  # a length that is not known can't be sent on as it comes
+        for room in (resumable_routes, forms):
             app.include_router(room.router)
-        app.add_middleware(MethodOverride, prefix=tus_routes.router.prefix)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -151,7 +151,10 @@ def _wanted(creation: tus.Creation) -> NewUpload:
 @router.options("/{upload_id}", status_code=204, response_class=Response, operation_id="tus_options_of_upload")
 async def tus_options(context: Ctx) -> Response:
     """What this server can do with tus."""
-    return Response(status_code=204, headers=tus.capabilities(context.uploads.limits.max_file_bytes))
+    return Response(
+        status_code=204,
+        headers=tus.capabilities(context.uploads.limits.max_file_bytes, relayed=context.uploads.relay is not None),
+    )
 
 
 @router.post("/", status_code=201, response_class=Response, include_in_schema=False)
@@ -180,7 +183,11 @@ async def tus_options(context: Ctx) -> Response:
 )
 async def tus_create(context: Ctx, user: User, request: Request) -> Response:
     """Begin an upload (tus, creation); with a body, its first bytes as well (creation-with-upload)."""
-    creation = tus.parse_creation(_fields(request), max_size=context.uploads.limits.max_file_bytes)
+    creation = tus.parse_creation(
+        _fields(request),
+        max_size=context.uploads.limits.max_file_bytes,
+        relayed=context.uploads.relay is not None,
+    )
     body = body_of(request)
     if creation.parts:
         live = await context.concatenation.begin(user.user, _wanted(creation), creation.parts)

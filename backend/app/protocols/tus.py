@@ -48,6 +48,7 @@ EXTENSIONS: Final = (
     "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "checksum-trailer",
     "termination", "concatenation", "concatenation-unfinished",
 )  # fmt: skip
+_NOT_RELAYED: Final = frozenset({"creation-defer-length", "concatenation", "concatenation-unfinished"})
 
 REQUEST_FIELDS: Final = (
     "Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum",
@@ -137,12 +138,12 @@ class Append:
     """In the body's trailer."""
 
 
-def capabilities(max_size: int) -> dict[str, str]:
-    """The fields that answer OPTIONS."""
+def capabilities(max_size: int, *, relayed: bool) -> dict[str, str]:
+    """The fields that answer OPTIONS; `relayed`: see `parse_creation`."""
     return {
         "Tus-Version": VERSION,
         "Tus-Max-Size": str(max_size),
-        "Tus-Extension": ",".join(EXTENSIONS),
+        "Tus-Extension": ",".join(each for each in EXTENSIONS if not (relayed and each in _NOT_RELAYED)),
         "Tus-Checksum-Algorithm": ",".join(Algorithm),
     }
 
@@ -159,18 +160,21 @@ def check_version(fields: Mapping[str, str]) -> None:
         )
 
 
-def parse_creation(fields: Mapping[str, str], *, max_size: int) -> Creation:
+def parse_creation(fields: Mapping[str, str], *, max_size: int, relayed: bool = False) -> Creation:
     """Read a POST.
 
     Args:
         fields: header fields, names in lower case.
         max_size: of a file, in bytes.
+        relayed: bytes go on to their destination as they come, so a length has to be known, and nothing is put together.
 
     Raises:
         InvalidRequest, InvalidDigest: a field is missing, malformed, or there beside one that it contradicts.
         FileTooLarge: a length above `max_size`.
         UnsupportedMediaType: it has a body that is not said to be the file's bytes.
     """
+    if relayed and not {"upload-defer-length", "upload-concat"}.isdisjoint(fields):
+        raise InvalidRequest("This server takes uploads of known length, and does not concatenate: see OPTIONS.")
     metadata, concat = parse_metadata(fields.get("upload-metadata")), fields.get("upload-concat")
     if concat is not None and concat != PARTIAL:
         return _final(fields, metadata, concat)

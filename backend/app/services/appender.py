@@ -6,13 +6,16 @@ Laws:
   that brought is recorded. So an answer about the position stays true until the next request.
 - What had come when a request broke off is kept. Where a checksum was declared it is not: all of the request, or nothing.
 - Bytes are recorded piece by piece, none beyond the end of a chunk: a server that dies loses one piece.
+- Where staging relays (`Relay`), a piece is read when there is room for it, and a request is acknowledged when its
+  destination has all of it. Where the upload stands is what has come: it is kept as long as this server lives, and as
+  acknowledged bytes no longer (docs/decisions/tus-in-memory.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, Protocol
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from typing import Final, NamedTuple, Protocol
 
 from app.core.body import RequestBody
 from app.core.errors import (
@@ -34,9 +37,10 @@ from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.progress import Throughput
+from app.services.relay import Relay
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
-from app.staging.port import Staging
+from app.staging.port import Room, Staging
 
 __all__ = ["Appender", "Check"]
 
@@ -69,6 +73,7 @@ class Appender:
         mode: Mode,
         durable: bool,
         uploads: Uploads,
+        relay: Relay | None = None,
     ) -> None:
         """Keep what it works with; see `ParallelChunkProcessor`, with which it shares how a piece is stored and recorded."""
         self._processor = processor
@@ -79,6 +84,7 @@ class Appender:
         self._mode = mode
         self._durable = durable
         self._uploads = uploads
+        self._relay = relay
 
     async def position(self, live: LiveUpload) -> int:
         """Where the upload stands; a request that still brings something is ended first.
@@ -89,7 +95,7 @@ class Appender:
         await self._end_older(live)
         await live.settled()
         await live.settle_doubts(self._repository.extents)
-        return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
+        return live.position
 
     async def append(
         self,
@@ -144,7 +150,7 @@ class Appender:
             if length is not None or last:
                 with receiver.recording():
                     await self._uploads.recorded(live)  # it may be whole without another byte
-        return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
+        return live.position
 
     @asynccontextmanager
     async def _alone(self, live: LiveUpload) -> AsyncIterator[Receiver]:
@@ -169,7 +175,7 @@ class Appender:
     def _check(live: LiveUpload, offset: int, body: RequestBody, length: int | None) -> None:
         state = live.row.state
         size = length if length is not None and live.row.length_deferred else live.row.size
-        position = live.row.size if state is UploadState.COMPLETED else live.recorded.prefix
+        position = live.position
         if offset != position:
             raise OffsetConflict(f"The upload stands at {position}; this begins at {offset}.", position=position)
         if (live.row.ended and state is not UploadState.COMPLETED) or (
@@ -184,28 +190,71 @@ class Appender:
             )
 
     async def _take(self, live: LiveUpload, body: RequestBody, receiver: Receiver, check: Check | None) -> None:
-        begun = position = live.recorded.prefix
+        begun = position = live.position
         size = live.row.size if body.length is None else begun + body.length
-        unjudged: list[Extent] = []
-        while not body.ended:
-            within = live.row.chunk_size - position % live.row.chunk_size
-            piece = Chunk(position // live.row.chunk_size, position, min(within, size - position))
-            if live.row.length_deferred:
-                await self._uploads.have_room(live, piece.end)
-            extent = await self._bring(live, piece, body, receiver, check, limit=size - begun)
-            if extent is None:
-                break
-            position = extent.end
-            if check is None:
-                await self._keep(live, [extent])
-            else:
-                unjudged.append(extent)
-            if self._mode is Mode.SEQUENTIAL and check is None and not live.row.is_part:
-                await self._processor.forwarded(live, piece, position)
-        if check is not None:
-            check.judge()
-            if unjudged:
-                await self._keep(live, unjudged)
+        limit = self._limit(live, body, size - begun) if check is not None else size - begun
+        unjudged: list[_Piece] = []
+        async with AsyncExitStack() as rooms:
+            while not body.ended:
+                within = live.row.chunk_size - position % live.row.chunk_size
+                piece = Chunk(position // live.row.chunk_size, position, min(within, size - position))
+                room = await self._room(rooms, live, piece, body, receiver)
+                came = await self._bring(live, piece, body, receiver, check, room=room, limit=limit)
+                if came is None:
+                    break
+                position = came.extent.end
+                if check is None:
+                    await self._keep(live, [came])
+                    await rooms.aclose()
+                else:
+                    unjudged.append(came)
+                if self._mode is Mode.SEQUENTIAL and check is None and not live.row.is_part:
+                    await self._forwarded(live, piece, came.extent.end, body, receiver)
+            if check is not None:
+                check.judge()
+                if unjudged:
+                    await self._keep(live, unjudged)
+        if position > begun:
+            await self._acknowledged(live, begun, position, body, receiver)
+
+    async def _forwarded(self, live: LiveUpload, piece: Chunk, end: int, body: RequestBody, receiver: Receiver) -> None:
+        """In sequential mode: return when the destination's side has the piece."""
+        if self._relay is None:
+            await self._processor.forwarded(live, piece, end)
+        else:
+            await self._acknowledged(live, piece.offset, end, body, receiver)
+
+    async def _acknowledged(
+        self, live: LiveUpload, begun: int, end: int, body: RequestBody, receiver: Receiver
+    ) -> None:
+        """Where staging relays: return when what came may be acknowledged."""
+        if self._relay is not None:
+            async with abandoned_when_gone(body), receiver.interruption:
+                await self._relay.acknowledged(live, Chunk(begun // live.row.chunk_size, begun, end - begun))
+
+    def _limit(self, live: LiveUpload, body: RequestBody, left: int) -> int:
+        """The most that a body may have of which nothing goes on before all of it was judged."""
+        if self._relay is None:
+            return left
+        limit = min(left, self._relay.closed_bytes(live.row))
+        if body.length is not None and body.length > limit:
+            raise BodyTooLarge(
+                f"With a checksum, up to {limit} bytes are taken at once here: they are kept in memory until it is known.",
+                limit=limit,
+            )
+        return limit
+
+    async def _room(
+        self, rooms: AsyncExitStack, live: LiveUpload, piece: Chunk, body: RequestBody, receiver: Receiver
+    ) -> Room | None:
+        """Room for the next piece, where it is not reserved already."""
+        if live.row.length_deferred:
+            await self._uploads.have_room(live, piece.end)
+        if self._relay is None or not piece.length:
+            return None
+        async with abandoned_when_gone(body), receiver.interruption:
+            with nullcontext() if live.has_unsent else live.waits.of(Cause.SLAB):
+                return await rooms.enter_async_context(self._relay.room(live, piece))
 
     async def _bring(
         self,
@@ -215,8 +264,9 @@ class Appender:
         receiver: Receiver,
         check: Check | None,
         *,
+        room: Room | None,
         limit: int,
-    ) -> Extent | None:
+    ) -> _Piece | None:
         """Stage the next piece; None: there was none. What came of one that broke off is recorded here."""
         sink = self._processor.staging_sink(live, piece)
         receiver.received = lambda: sink.received
@@ -226,9 +276,10 @@ class Appender:
                 await body.deliver(
                     _both(check, sink), limit=limit, owner=live.row.owner, most=max(1, piece.length), waits=live.waits
                 )
+            return _came(sink, piece, room) if sink.received else None
         except _BROKEN_OFF as exc:
             if check is None and sink.received and not live.row.ended:
-                await self._keep(live, [sink.extent()])
+                await self._keep(live, [_came(sink, piece, room)])
             self._processor.count_failure(live, piece, exc)
             raise
         except ForebayError as exc:
@@ -238,15 +289,32 @@ class Appender:
             sink.close()
             live.waits.unwatch(sink.storing)
             receiver.received = lambda: 0
-        return sink.extent() if sink.received else None
 
-    async def _keep(self, live: LiveUpload, extents: list[Extent]) -> None:
+    async def _keep(self, live: LiveUpload, pieces: list[_Piece]) -> None:
         with live.receivers[_APPENDING].recording():
-            with live.waits.of(Cause.DISK):
-                if self._durable:
-                    await self._staging.sync(live.row.id)
-                await unbroken(self._processor.record(live, extents))
+            if self._relay is not None:
+                for extent, room in pieces:
+                    if room is not None:
+                        self._relay.arrived(live, room, extent)
+            else:
+                with live.waits.of(Cause.DISK):
+                    if self._durable:
+                        await self._staging.sync(live.row.id)
+                    await unbroken(self._processor.record(live, [extent for extent, _ in pieces]))
             await self._uploads.recorded(live)
+
+
+class _Piece(NamedTuple):
+    """What came, and where staging relays, the room that it has."""
+
+    extent: Extent
+    room: Room | None
+
+
+def _came(sink: StagingSink, piece: Chunk, room: Room | None) -> _Piece:
+    if room is not None and sink.received < piece.length:
+        sink.finish()
+    return _Piece(sink.extent(), room)
 
 
 def _both(check: Check | None, sink: StagingSink) -> Callable[[memoryview], None]:

@@ -101,8 +101,8 @@ class StagingSink(ChecksumSink):
         self.storing.begin()
         try:
             self._store(view)
-            if self.received == self._chunk.length and self._writer is not None:
-                self._writer.finish(self._durability)
+            if self.received == self._chunk.length:
+                self.finish()
         finally:
             self.storing.end()
 
@@ -121,6 +121,11 @@ class StagingSink(ChecksumSink):
                 time.sleep(_RETRY_PAUSE_S * 2 ** (attempt - 1))
             else:
                 return
+
+    def finish(self) -> None:
+        """Nothing more comes: what came is an extent. Blocks where it is to be durable."""
+        if self._writer is not None:
+            self._writer.finish(self._durability)
 
     def close(self) -> None:
         """Give the writer back."""

@@ -237,6 +237,11 @@ class LiveUpload:
         return self._readable_bytes.prefix
 
     @property
+    def position(self) -> int:
+        """Where an upload stands that is added to at its end: what came without a gap, and is here or was sent on."""
+        return self.row.size if self.row.state is UploadState.COMPLETED else self.readable_prefix
+
+    @property
     def lacks_the_next(self) -> bool:
         """Whether all that comes in order is recorded, and nobody brings more of it."""
         next_one = self.readable_prefix // self.row.chunk_size

@@ -148,12 +148,12 @@ class Relay:
 
     @staticmethod
     def arrived(live: LiveUpload, room: Room, extent: Extent) -> None:
-        """A chunk is here, whole and as declared: let the transfer have it.
+        """A chunk is here, whole and as declared, or the beginning of one that is gone on with: let the transfer have it.
 
         Raises:
             RoomLost: everything was asked for again meanwhile.
         """
-        room.keep()
+        room.keep(extent.end)
         live.arrive(extent)
 
     async def acknowledged(self, live: LiveUpload, chunk: Chunk) -> None:

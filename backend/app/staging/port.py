@@ -161,8 +161,8 @@ class Linkable(Protocol):
 class Room(Protocol):
     """Room for one extent, on loan to whoever receives it, or waits for its acknowledgement. Event loop only."""
 
-    def keep(self) -> None:
-        """The extent is whole: its bytes stay, also when this is released, until they are confirmed.
+    def keep(self, end: int | None = None) -> None:
+        """The extent is whole, or ends at `end`: its bytes stay, also when this is released, until they are confirmed.
 
         Raises:
             RoomLost: they were given up meanwhile.

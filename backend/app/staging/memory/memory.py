@@ -74,13 +74,13 @@ class MemoryRoom:
         self.offset = offset
         self.end = end
 
-    def keep(self) -> None:
-        """The extent stays."""
+    def keep(self, end: int | None = None) -> None:
+        """The extent stays, or what of it comes before `end`."""
         if self._left:
             raise RuntimeError("room that was given back can't be kept")
         if self._place.void:
             raise RoomLost
-        self._place.window.keep(self.offset, self.end)
+        self._place.window.keep(self.offset, self.end if end is None else end)
 
     def release(self) -> None:
         """Give back what was not kept; idempotent."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.services.destination_gate import _LOOK_AGAIN_S
 from app.testing.api_client import ApiClient
 from app.testing.drive_emulator import DriveEmulator, DriveFile, Kind
 from app.testing.product import Product
@@ -97,6 +98,13 @@ def rig(drive: DriveEmulator, start_product: Callable[..., Product], tmp_path: P
     yield rig
     if (api := getattr(rig, "api", None)) is not None:
         api.close()
+
+
+@pytest.fixture
+def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destination that is left alone is tried again soon."""
+    monkeypatch.setattr("app.services.destination_gate._LOOK_AGAIN_S", dict.fromkeys(_LOOK_AGAIN_S, 0.1))
+    monkeypatch.setattr("app.services.limits.breaker._LONGEST_PAUSE_S", 0.2)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 
 import forebay
 from app.core.upload import UploadState
-from app.services.destination_gate import _LOOK_AGAIN_S
 from app.testing.drive_emulator import DriveEmulator, Event, Kind
 from app.testing.drive_emulator.faults import (
     CommitLess,
@@ -37,13 +36,6 @@ SIZE = 12 * MIB + 4321
 MEMORY: dict[str, Any] = {"staging": "memory", "memory_staging_mb": 8, "max_concurrent_users": 4}
 """Windows of 2 MiB: far less than the files."""
 POLICY = forebay.RetryPolicy(patience_s=60, wait_initial_s=0.05, wait_max_s=0.5)
-
-
-@pytest.fixture
-def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A destination that is left alone is tried again soon."""
-    monkeypatch.setattr("app.services.destination_gate._LOOK_AGAIN_S", dict.fromkeys(_LOOK_AGAIN_S, 0.1))
-    monkeypatch.setattr("app.services.limits.breaker._LONGEST_PAUSE_S", 0.2)
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from app.testing.api_client import refusal
 from app.testing.product import Product
-
-from .conftest import BYTES, ROOT, Tus
+from app.testing.tus_client import BYTES, ROOT, Tus
 
 
 def test_another_users_upload_is_not_found(start_product: Callable[..., Product], tmp_path: Path) -> None:
@@ -37,10 +36,3 @@ def test_pages_of_allowed_origins_may(start_product: Callable[..., Product], tmp
         created = api.request("POST", ROOT, b"x", {**BYTES, "Upload-Length": "1", "Origin": "https://app.example.org"})
         readable = created.headers["access-control-expose-headers"].lower()
         assert all(name in readable for name in ("location", "upload-offset", "tus-resumable", "upload-expires"))
-
-
-def test_staging_in_memory_does_not_offer_it(start_product: Callable[..., Product], tmp_path: Path) -> None:
-    """Bytes are given back in whole chunks there."""
-    product = start_product(tmp_path / "memory", staging="memory")
-    with product.client() as api:
-        refusal(api.request("OPTIONS", ROOT), 404, "not-found")

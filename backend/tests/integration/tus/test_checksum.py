@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app.testing.api_client import refusal
-
-from .conftest import Tus, checksum
+from app.testing.tus_client import Tus, checksum
 
 Stored = Callable[[str], bytes]
 

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.testing.live_server import Answer, RawClient, read_answer
-
-from .conftest import BYTES, ROOT, Tus, checksum, metadata
+from app.testing.tus_client import BYTES, ROOT, Tus, checksum, metadata
 
 Stored = Callable[[str], bytes]
 

@@ -15,8 +15,7 @@ from app.core.upload import MIB
 from app.testing.api_client import ApiClient, Reply, refusal
 from app.testing.product import Product
 from app.testing.server_process import ServerProcess
-
-from .conftest import BYTES, ROOT, VERSION, Tus, metadata
+from app.testing.tus_client import BYTES, ROOT, VERSION, Tus, metadata
 
 Stored = Callable[[str], bytes]
 Waits = Callable[[str], None]

@@ -14,8 +14,7 @@ from app.core.upload import MIB
 from app.testing.api_client import ApiClient, refusal
 from app.testing.product import Product
 from app.testing.server_process import ServerProcess
-
-from .conftest import BYTES, ROOT, VERSION, Tus, checksum, metadata
+from app.testing.tus_client import BYTES, ROOT, VERSION, Tus, checksum, metadata
 
 Stored = Callable[[str], bytes]
 Stands = Callable[[str, int], None]

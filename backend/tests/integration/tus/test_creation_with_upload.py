@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from app.testing.api_client import refusal
 from app.testing.product import Product
-
-from .conftest import BYTES, ROOT, VERSION, Tus, metadata
+from app.testing.tus_client import BYTES, ROOT, VERSION, Tus, metadata
 
 Stored = Callable[[str], bytes]
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from app.testing.api_client import ApiClient, Reply
 from app.testing.cutting_proxy import Cut, CuttingProxy
 from app.testing.product import Product
-
-from .conftest import BYTES, VERSION, Tus
+from app.testing.tus_client import BYTES, VERSION, Tus
 
 SIZE = 400_000
 LAST_FIELD = "request-that-may-be-cut"

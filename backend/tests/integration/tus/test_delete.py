@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from app.testing.api_client import refusal
 from app.testing.product import Product
-
-from .conftest import Tus
+from app.testing.tus_client import Tus
 
 Stored = Callable[[str], bytes]
 

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from app.testing.api_client import refusal
 from app.testing.product import Product
-
-from .conftest import Tus
+from app.testing.tus_client import Tus
 
 
 def test_it_is_told_until_when_an_upload_is_kept(tus: Tus) -> None:

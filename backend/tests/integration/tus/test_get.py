@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .conftest import Tus
+from app.testing.tus_client import Tus
 
 Waits = Callable[[str], None]
 

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.testing.api_client import ApiClient, refusal
-
-from .conftest import ROOT, Tus, metadata
+from app.testing.tus_client import ROOT, Tus, metadata
 
 Waits = Callable[[str], None]
 

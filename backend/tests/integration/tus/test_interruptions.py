@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from app.testing.api_client import ApiClient, refusal
 from app.testing.product import Product
 from app.testing.server_process import ServerProcess
-
-from .conftest import Tus
+from app.testing.tus_client import Tus
 
 MIB = 1 << 20
 Stored = Callable[[str], bytes]

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from app.testing.api_client import ApiClient
-
-from .conftest import BYTES, VERSION, Tus
+from app.testing.tus_client import BYTES, VERSION, Tus
 
 OVERRIDE = "X-HTTP-Method-Override"
 Stored = Callable[[str], bytes]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.protocols import tus as tus_protocol
-
-from .conftest import ROOT, Tus
+from app.testing.tus_client import ROOT, Tus
 
 
 def test_options_tell_what_can_be_done(tus: Tus) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app.testing.api_client import refusal
-
-from .conftest import BYTES, Tus, metadata
+from app.testing.tus_client import BYTES, Tus, metadata
 
 MIB = 1 << 20
 Stored = Callable[[str], bytes]

@@ -10,8 +10,7 @@ import pytest
 
 from app.testing.api_client import refusal
 from app.testing.product import Product
-
-from .conftest import ROOT, VERSION, Tus, metadata
+from app.testing.tus_client import ROOT, VERSION, Tus, metadata
 
 Stored = Callable[[str], bytes]
 
