@@ -1,14 +1,15 @@
 // tus-js-client, told what to do by the JSON of its first argument; says what it does in lines of JSON.
-import { createReadStream } from 'node:fs'
+import { createReadStream, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { PassThrough } from 'node:stream'
 
-const { packages, file, endpoint, name, parts, resume, abortAfter, storage, ...options } = JSON.parse(process.argv[2])
+const { packages, file, endpoint, name, parts, resume, abortAfter, storage, inMemory, ...options } = JSON.parse(process.argv[2])
 const tus = createRequire(packages)('tus-js-client')
 const say = (event, told = {}) => process.stdout.write(`${JSON.stringify({ event, ...told })}\n`)
 
 // Of a file it knows the length, and with `uploadLengthDeferred` announces more for the last PATCH than there is.
-const content = options.uploadLengthDeferred ? createReadStream(file).pipe(new PassThrough()) : createReadStream(file)
+const stream = options.uploadLengthDeferred ? createReadStream(file).pipe(new PassThrough()) : createReadStream(file)
+const content = inMemory ? readFileSync(file) : stream
 const upload = new tus.Upload(content, {
   endpoint,
   metadata: { filename: name, filetype: 'application/x-forebay' },
