@@ -25,10 +25,10 @@ from app.core.errors import ForebayError
 from app.core.settings import Settings, SettingsError
 from app.core.upload import MIB
 from app.destinations import DestinationUrlError, from_url
-from app.main import memory_plan
 from app.persistence.repository import Repository
 from app.services.identity import is_loopback
 from app.services.memory_monitor import MemoryMonitor
+from app.services.memory_plan import memory_plan
 
 __all__ = ["Finding", "examine"]
 

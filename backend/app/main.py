@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
 
@@ -21,17 +19,18 @@ import structlog
 import uvloop
 from fastapi import FastAPI
 
+from app import gauges
 from app.api.app import make_api
 from app.api.context import Context
 from app.api.middleware import Answered
 from app.api.ops import ops_limits
 from app.api.ops_feed import OpsFeed
-from app.core.errors import ForebayError, ShuttingDown
+from app.core.errors import ForebayError
 from app.core.settings import Settings
 from app.core.settings_errors import AddressError, SettingsError
 from app.core.upload import MAX_CHUNK_BYTES, MIB, Mode
 from app.destinations import DestinationUrlError, from_urls
-from app.destinations.port import Destination, KeepsInformed
+from app.destinations.port import Destination
 from app.ingress import Bodies, IngressConfig, IngressServer, WithBody, make_server
 from app.observability.banner import welcome
 from app.observability.ingress_counts import IngressCounts
@@ -39,25 +38,23 @@ from app.observability.logging import Logging, configure_logging
 from app.observability.loop_lag import LoopLag
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
-from app.posix.exclusive import exclusive
 from app.posix.process import provide_descriptors, step_back, tell_service_manager
-from app.services._memory_probe import MemoryProbe
+from app.server import Server
 from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.concatenation import Concatenation
 from app.services.events import EventHub
 from app.services.forms import Forms
 from app.services.housekeeping import Ages, Housekeeping
-from app.services.identity import Identity, is_loopback
+from app.services.identity import Identity
 from app.services.incidents import Incidents, Kind
-from app.services.limits.sizing import StagingMemory, pool_slabs, staging_memory
 from app.services.limits.upload_limits import UploadLimits
 from app.services.memory_monitor import MemoryMonitor
+from app.services.memory_plan import memory_plan, pool_plan
 from app.services.ops_history import Sampler
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.prefix_reader import PrefixReader
 from app.services.progress import Throughput
-from app.services.recovery import Recovery
 from app.services.relay import Relay
 from app.services.sending import Sender
 from app.services.service_clock import ServiceClock
@@ -71,152 +68,12 @@ from app.staging.memory import MemoryStaging
 from app.staging.spool import SpoolStaging
 from app.web import Pages
 
-__all__ = ["Server", "create_app", "memory_plan", "serve"]
+__all__ = ["create_app", "serve"]
 
 log = structlog.get_logger(__name__)
 
 _TRANSFER_THREADS = 2
-_SMALLEST_MEMORY = 1024 * MIB
-_PAUSE_AFTER_BREAKING_S = 1.0
 _DESCRIPTORS_PER_CONNECTION = 3
-
-
-@dataclass(slots=True)
-class Server:
-    """What one server is made of; described, not opened."""
-
-    settings: Settings
-    metrics: Metrics
-    lag: LoopLag
-    memory: MemoryMonitor
-    pool: ChunkBufferPool
-    repository: Repository
-    staging: SpoolStaging | MemoryStaging
-    destinations: dict[str, Destination]
-    slots: UploadConcurrencyManager
-    hub: EventHub
-    incidents: Incidents
-    sampler: Sampler
-    reader: PrefixReader
-    transfer_threads: ThreadPoolExecutor
-    transfers: TransferEngine
-    context: Context
-    housekeeping: Housekeeping
-    stopping: bool = False
-
-    async def before_drain(self) -> None:
-        """The server is told to stop: end event streams, admit nobody; requests in flight go on."""
-        self.stopping = True
-        tell_service_manager("STOPPING=1")
-        self.slots.stop_admission()
-        self.incidents.note(Kind.STOP, ShuttingDown().detail)
-        self.context.ops.close()
-        self.hub.close()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Open, recover, run; at the end stop the work and close, in the opposite order.
-
-        Raises:
-            SettingsError: it would be open to others without anybody having a token.
-            StagingUnavailable, DatabaseUnavailable: it can't start.
-        """
-        async with AsyncExitStack() as stack:
-            stack.enter_context(_own_data_dir(self.settings))
-            self.pool.open()
-            stack.callback(self.pool.close)
-            await self.repository.open()
-            stack.push_async_callback(self.repository.close)
-            await self._refuse_to_be_open_to_all()
-            await self.staging.open()
-            stack.push_async_callback(self.staging.aclose)
-            for destination in self.destinations.values():
-                stack.push_async_callback(destination.aclose)
-            stack.callback(self.transfer_threads.shutdown)
-            await self.context.clock.load()
-            stack.push_async_callback(self._save_clock)
-            await self.memory.refresh()
-            recovery = Recovery(
-                uploads=self.context.uploads, repository=self.repository, staging=self.staging, reader=self.reader
-            )
-            await recovery.take_up()
-            await self.housekeeping.sweep()
-            uploads = len(self.context.uploads.live)
-            going_on = f" {uploads} uploads of an earlier life go on." if uploads else ""
-            self.incidents.note(Kind.START, f"Forebay {self.context.version} has started.{going_on}")
-            async with asyncio.TaskGroup() as background:
-                loops = [
-                    background.create_task(_kept_going(work.run), name=type(work).__name__)
-                    for work in (self.memory, self.lag, self.housekeeping, self.sampler)
-                ]
-                loops += [
-                    background.create_task(_kept_going(destination.keep_informed), name=f"inform-{name}")
-                    for name, destination in self.destinations.items()
-                    if isinstance(destination, KeepsInformed)
-                ]
-                self.transfers.start(background)
-                self.context.concatenation.start(background)
-                loops.append(background.create_task(_kept_going(recovery.go_on), name="recovery"))
-                try:
-                    yield
-                finally:
-                    self.transfers.stop()
-                    self.context.concatenation.stop()
-                    for task in (*loops, *self._work_under_way()):
-                        task.cancel()
-
-    async def _save_clock(self) -> None:
-        try:
-            await self.context.clock.save()
-        except ForebayError as exc:  # uploads live a little longer; no reason to end with an error
-            log.warning("the service clock could not be saved", code=exc.code, detail=exc.detail)
-
-    def _work_under_way(self) -> list[asyncio.Task[None]]:
-        transfers = [live.transfer_task for live in self.context.uploads.live if live.transfer_task is not None]
-        return [*transfers, *self.transfers.removals, *self.context.concatenation.tasks]
-
-    async def _refuse_to_be_open_to_all(self) -> None:
-        settings = self.settings
-        local = settings.host == "localhost" or is_loopback(settings.host)
-        if settings.auth == "auto" and not local and not await self.repository.any_token():
-            raise SettingsError(
-                f"FOREBAY_HOST={settings.host}: without tokens the server binds to loopback only; make one with "
-                "`forebay-server token create USER`, or set FOREBAY_AUTH=none on a trusted network"
-            )
-
-
-async def _kept_going(work: Callable[[], Awaitable[None]]) -> None:
-    """A background loop that breaks (no thread to be had, a bug) begins again; it must not end the requests with it."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("background work broke and begins again", work=work.__qualname__)
-            await asyncio.sleep(_PAUSE_AFTER_BREAKING_S)
-        else:
-            return
-
-
-@contextmanager
-def _own_data_dir(settings: Settings) -> Iterator[None]:
-    """Make the data directory and keep other servers out: each would take the other's uploads for its own."""
-    with ExitStack() as held:
-        try:
-            settings.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-            held.enter_context(exclusive(settings.data_dir / "server.lock"))
-        except BlockingIOError as exc:
-            raise SettingsError(f"FOREBAY_DATA_DIR={settings.data_dir}: another server is running there") from exc
-        except OSError as exc:
-            raise SettingsError(f"FOREBAY_DATA_DIR={settings.data_dir}: can't be used: {exc.strerror}") from exc
-        yield
-
-
-def _memory_limit() -> int:
-    """The container's or host's memory, to size the pool by; where it can't be measured, the smallest we are made for."""
-    try:
-        return MemoryProbe()().capacity_bytes
-    except (OSError, ValueError):
-        return _SMALLEST_MEMORY
 
 
 class _Values:
@@ -237,17 +94,6 @@ def _destinations(settings: Settings, repository: Repository) -> dict[str, Desti
         return from_urls(settings.destination_urls, settings, values=_Values(repository))
     except DestinationUrlError as exc:
         raise SettingsError(f"FOREBAY_DESTINATION or FOREBAY_DESTINATIONS: {exc}") from exc
-
-
-def memory_plan(settings: Settings) -> StagingMemory:
-    """How large staging in memory is, where it is there."""
-    return staging_memory(
-        memory_limit_bytes=_memory_limit(),
-        max_memory_percent=settings.max_memory_percent,
-        uploads=settings.upload_limit,
-        chunks=settings.max_concurrent_chunks if settings.mode is Mode.PARALLEL else 1,
-        staging_bytes=settings.memory_staging_mb * MIB if settings.memory_staging_mb is not None else None,
-    )
 
 
 def _staging(settings: Settings) -> SpoolStaging | MemoryStaging:
@@ -277,20 +123,7 @@ def build(settings: Settings) -> Server:
         settings.pressure_percent,
         on_change=lambda level, sentence: incidents.note(Kind.MEMORY, sentence, topic=level),
     )
-    pool = ChunkBufferPool(
-        settings.slab_bytes,
-        pool_slabs(
-            memory_limit_bytes=_memory_limit(),
-            max_memory_percent=settings.max_memory_percent,
-            users=settings.max_concurrent_users,
-            chunks=settings.max_concurrent_chunks,
-            worker_threads=settings.worker_threads,
-            slab_bytes=settings.slab_bytes,
-            buffer_pool_bytes=settings.buffer_pool_mb * MIB if settings.buffer_pool_mb is not None else None,
-            for_receiving_only=settings.staging == "memory",
-        ),
-        timeout_s=settings.pool_timeout_s,
-    )
+    pool = ChunkBufferPool(settings.slab_bytes, pool_plan(settings), timeout_s=settings.pool_timeout_s)
     repository = Repository(settings.secret_database_url(), on_commit=metrics.committed)
     staging = _staging(settings)
     destinations = _destinations(settings, repository)
@@ -475,37 +308,8 @@ def build(settings: Settings) -> Server:
             ),
         ),
     )
-    _watch(server)
+    gauges.watch(server)
     return server
-
-
-def _watch(server: Server) -> None:
-    metrics, context = server.metrics, server.context
-    metrics.watch_pool(lambda: server.pool.stats)
-    metrics.watch_slots(lambda: server.slots.stats)
-    metrics.watch_memory(lambda: server.memory.latest)
-    staging = server.staging
-    metrics.watch_room(
-        (lambda: staging.latest) if isinstance(staging, MemoryStaging) else lambda: server.housekeeping.room
-    )
-    if isinstance(staging, MemoryStaging):
-        metrics.watch("staging_waiting", "Chunks that wait for room in memory.", lambda: staging.latest.waiting)
-    metrics.watch(
-        "loop_lag_max_seconds", "Longest delay of the event loop in the last minute.", lambda: server.lag.max_s
-    )
-    metrics.watch(
-        "loop_blocked_max_seconds",
-        "The same, less what its thread waited for a processor.",
-        lambda: server.lag.blocked_max_s,
-    )
-    metrics.watch(
-        "destinations_left_alone",
-        "Destinations that fail everybody and are not used for a while.",
-        lambda: sum(gate.breaker == "open" for gate in server.transfers.gates.values()),
-    )
-    metrics.watch("event_subscribers", "Event streams open.", lambda: server.hub.subscribers)
-    metrics.watch("chunks_in_flight", "Chunks being received.", lambda: context.throughput.in_flight)
-    metrics.watch("uploads_live", "Uploads that have not ended.", lambda: len(context.uploads.live))
 
 
 def ingress_config(server: Server) -> IngressConfig:
