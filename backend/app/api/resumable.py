@@ -61,7 +61,26 @@ __all__ = ["router"]
 _NO_NAME: Final = "upload"
 _GONE: Final = frozenset({UploadState.CANCELLED, UploadState.EXPIRED, UploadState.FAILED})
 _COMPLETE: Final = frozenset({UploadState.TRANSFERRING, UploadState.COMPLETED})
-_BODY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_FIELDS: Final = {
+    "Upload-Draft-Interop-Version": "5, 6 or 8; without it no interim response is sent.",
+    "Upload-Complete": "?1: the content reaches to the end of the file; ?0: it does not.",
+    "Upload-Length": "Of the whole file, in bytes.",
+    "Upload-Offset": "Where the content belongs, in bytes.",
+    "Content-Disposition": "With the file's name: `inline; filename*=UTF-8''…`.",
+    "Content-Digest": "Of the content (RFC 9530): sha-256, crc32c.",
+    "Repr-Digest": "Of the whole file (RFC 9530): sha-256, crc32c.",
+}
+
+
+def _described(media_type: str, *fields: str) -> dict[str, Any]:
+    """For the OpenAPI document: content of that type, and these header fields."""
+    return {
+        "requestBody": {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}},
+        "parameters": [
+            {"name": name, "in": "header", "description": _FIELDS[name], "schema": {"type": "string"}}
+            for name in ("Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Length", "Content-Digest", *fields)
+        ],
+    }
 
 
 @dataclass(slots=True)
@@ -227,7 +246,7 @@ async def resumable_options(context: Ctx, talk: Talk) -> Response:
     "",
     status_code=201,
     response_class=Response,
-    openapi_extra={"requestBody": {"content": {"application/octet-stream": _BODY}}},
+    openapi_extra=_described("application/octet-stream", "Content-Disposition", "Repr-Digest"),
     responses={
         201: {"description": "The file is stored, or (without content) its upload begun.", "model": UploadView},
         **LATER,
@@ -337,7 +356,7 @@ async def resumable_state(context: Ctx, user: User, talk: Talk, upload_id: str) 
     "/{upload_id}",
     status_code=201,
     response_class=Response,
-    openapi_extra={"requestBody": {"content": {resumable.MEDIA_TYPE: _BODY}}},
+    openapi_extra=_described(resumable.MEDIA_TYPE, "Upload-Offset"),
     responses={
         201: {"description": "The file is stored, or (without content) its upload goes on.", "model": UploadView},
         **LATER,

@@ -4054,7 +4054,18 @@ export interface operations {
     resumable_append_api_v1_resumable__upload_id__patch: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description 5, 6 or 8; without it no interim response is sent. */
+                "Upload-Draft-Interop-Version"?: string;
+                /** @description ?1: the content reaches to the end of the file; ?0: it does not. */
+                "Upload-Complete"?: string;
+                /** @description Of the whole file, in bytes. */
+                "Upload-Length"?: string;
+                /** @description Of the content (RFC 9530): sha-256, crc32c. */
+                "Content-Digest"?: string;
+                /** @description Where the content belongs, in bytes. */
+                "Upload-Offset"?: string;
+            };
             path: {
                 upload_id: string;
             };
@@ -4209,7 +4220,20 @@ export interface operations {
                 on_conflict?: components["schemas"]["NameConflictPolicy"];
                 destination?: string;
             };
-            header?: never;
+            header?: {
+                /** @description 5, 6 or 8; without it no interim response is sent. */
+                "Upload-Draft-Interop-Version"?: string;
+                /** @description ?1: the content reaches to the end of the file; ?0: it does not. */
+                "Upload-Complete"?: string;
+                /** @description Of the whole file, in bytes. */
+                "Upload-Length"?: string;
+                /** @description Of the content (RFC 9530): sha-256, crc32c. */
+                "Content-Digest"?: string;
+                /** @description With the file's name: `inline; filename*=UTF-8''…`. */
+                "Content-Disposition"?: string;
+                /** @description Of the whole file (RFC 9530): sha-256, crc32c. */
+                "Repr-Digest"?: string;
+            };
             path?: never;
             cookie?: never;
         };
