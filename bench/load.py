@@ -23,16 +23,19 @@ from typing import Any
 __all__ = ["Answers", "Lane", "Request", "send"]
 
 _ANSWER_BYTES = 64 * 1024
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request with a body of `size` zero bytes."""
+    """One request with a body of `size` zero bytes, between `before` and `after` (the framing of a form)."""
 
     target: str
     size: int
     method: str = "PUT"
     headers: dict[str, str] = field(default_factory=dict)
+    before: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +107,24 @@ class _Lane(threading.Thread):
         self.statuses: Counter[str] = Counter()
         self.latencies: list[float] = []
         self.error: Exception | None = None
-        self._sock = socket.create_connection(("127.0.0.1", port), source_address=(lane["source"], 0))
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port, self._source = port, lane["source"]
+        self._sock = self._connected()
         self._left = b""
+        self._closing = False
+
+    def _connected(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self._port), source_address=(self._source, 0))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
     def run(self) -> None:
         self._start_line.wait()
         try:
             for request in self._requests:
                 began = time.perf_counter()
+                if self._closing:  # a server that keeps no connection alive pays for each
+                    self._sock.close()
+                    self._sock = self._connected()
                 self._send(request)
                 self.statuses[self._answer()] += 1
                 self.latencies.append(time.perf_counter() - began)
@@ -122,13 +134,16 @@ class _Lane(threading.Thread):
 
     def _send(self, request: dict[str, Any]) -> None:
         size = request["size"]
-        fields = {"Host": "127.0.0.1", "Content-Length": size, **request["headers"]}
+        before, after = request["before"].encode(), request["after"].encode()
+        fields = {"Host": "127.0.0.1", "Content-Length": len(before) + size + len(after), **request["headers"]}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         head = f"{request['method']} {request['target']} HTTP/1.1\r\n{lines}\r\n"
-        self._sock.sendall(head.encode(), socket.MSG_MORE)
+        self._sock.sendall(head.encode() + before, socket.MSG_MORE if size else 0)
         sent = 0
         while sent < size:
             sent += os.sendfile(self._sock.fileno(), self._body, sent, size - sent)
+        if after:
+            self._sock.sendall(after)
 
     def _answer(self) -> str:
         data = self._left
@@ -137,9 +152,14 @@ class _Lane(threading.Thread):
         head, _, rest = data.partition(b"\r\n\r\n")
         lines = head.lower().split(b"\r\n")
         length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
+        if b"transfer-encoding: chunked" in lines:
+            while not rest.endswith(_LAST_CHUNK):
+                rest += self._more()
+            length = len(rest)
         while len(rest) < length:
             rest += self._more()
         self._left = rest[length:]
+        self._closing = b"connection: close" in lines or lines[0].startswith(b"http/1.0")
         return lines[0].split()[1].decode()
 
     def _more(self) -> bytes:

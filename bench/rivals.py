@@ -1,10 +1,12 @@
-"""What the receiver is compared with: servers that take a PUT and leave its body in a file on the same file system.
+"""What the receiver is compared with: servers that take a body and leave it in a file on the same file system.
 
-None of them computes a checksum. Each runs as a process of its own and is stopped by its own handle.
+Those here take a PUT, compute no checksum and sync nothing; `peers` has more. Each runs as a process of its own and is
+stopped by its own handle.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["BareLoop", "FastApiStream", "NginxDav", "Rival"]
+from bench.load import Request
+from bench.processes import cpu_seconds, rss_mib
+
+__all__ = ["BareLoop", "FastApiStream", "NginxDav", "Rival", "free_port"]
 
 _NGINX = """
 worker_processes 2;
@@ -44,41 +49,80 @@ class Rival(ABC):
     """`with NginxDav(directory) as rival:` runs it; `files` is where bodies go."""
 
     name: str
+    synced = False
+    """Whether an answer means that the content outlives a power cut."""
+    ends_with = signal.SIGTERM
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.files = directory / "files"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start it and wait until it listens."""
         self.files.mkdir(parents=True, exist_ok=True)
-        self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        command = self.command()
+        with (self.directory / "said.log").open("wb") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, cwd=self.directory
+            )
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self._process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
             time.sleep(0.05)
-        raise RuntimeError(f"{self.name} does not listen")
+        self._end(signal.SIGKILL)
+        said_last = (self.directory / "said.log").read_text(errors="replace").strip()[-200:]
+        raise RuntimeError(f"{self.name} does not listen: {said_last or 'it said nothing'}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop it."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+        self._end(self.ends_with)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
             self._process.wait(20)
+        except subprocess.TimeoutExpired:  # what it holds open keeps it
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started; it may have children."""
+        if self._process is None:
+            raise RuntimeError("not started")
+        return self._process.pid
 
     @abstractmethod
     def command(self) -> list[str]:
         """What is run."""
 
+    def bodies(self, count: int, size: int) -> list[Request]:
+        """Requests that bring `count` bodies of `size` bytes each; what must be there before is made here."""
+        return [Request(f"/file-{number}", size) for number in range(count)]
+
     def clear(self) -> None:
         """Remove what it stored."""
         for path in self.files.iterdir():
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far, by it and its children."""
+        return cpu_seconds(self.pid)
+
+    def rss_mib(self) -> float:
+        """Resident memory now, of it and its children."""
+        return rss_mib(self.pid)
 
 
 class NginxDav(Rival):
@@ -122,7 +166,8 @@ class FastApiStream(Rival):
         return [sys.executable, str(Path(__file__).with_name("fastapi_stream.py")), str(self.port), str(self.files)]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
