@@ -14,8 +14,8 @@ function precompress(): Plugin {
   return {
     name: 'forebay-precompress',
     apply: 'build',
-    async writeBundle() {
-      for (const entry of await readdir(OUT, { recursive: true, withFileTypes: true })) {
+    async writeBundle({ dir = OUT }) {
+      for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
         if (!entry.isFile() || !/\.(html|js|css|svg|json|webmanifest)$/.test(entry.name)) continue
         const path = join(entry.parentPath, entry.name)
         const plain = await readFile(path)

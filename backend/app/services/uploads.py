@@ -35,6 +35,7 @@ from app.core.errors import (
     TooManyPending,
 )
 from app.core.names import validate_filename, validate_folder
+from app.core.sizes import in_units
 from app.core.upload import (
     MIN_CHUNK_BYTES,
     Completion,
@@ -233,7 +234,7 @@ class Uploads:
     def _check_size(self, size: int) -> None:
         limit = self.limits.max_file_bytes
         if size > limit:
-            raise FileTooLarge(f"Files may have up to {limit} bytes here.", limit=limit)
+            raise FileTooLarge(f"Files may have up to {in_units(limit)} here.", limit=limit)
 
     def _chunk_size(self, wanted: NewUpload) -> int:
         limits = self.limits

@@ -185,7 +185,7 @@ def test_too_large_is_a_failure_with_a_sentence(
     surfer.expects()
     surfer.choose(make_file("large.bin", 2 * MIB))
     row = surfer.wait_for_phase("large.bin", "failed")
-    expect(row.locator(".row-sentence")).to_contain_text("Files may have up to")
+    expect(row.locator(".row-sentence")).to_contain_text("Files may have up to 1.04 MB here.")
 
 
 def test_two_windows_do_not_take_up_each_others_files(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.core.errors import FileTooLarge
+from app.core.sizes import in_units
 from app.core.upload import MAX_CHUNKS, MIN_CHUNK_BYTES, SEQUENTIAL_CHUNK_BYTES, Mode, choose_chunk_size
 
 __all__ = ["UploadLimits"]
@@ -65,7 +66,7 @@ class UploadLimits:
         chosen = -(-choose_chunk_size(size, most=most, lanes=lanes) // step) * step
         if chosen > self.window_bytes:
             limit = MAX_CHUNKS * (self.window_bytes // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES)
-            raise FileTooLarge(f"Files may have up to {limit} bytes here: no more fits in memory at once.", limit=limit)
+            raise FileTooLarge(f"Files may have up to {in_units(limit)} here: no more fits in memory at once.", limit=limit)
         return chosen
 
     def can_hold(self, chunk_bytes: int, multiple: int) -> bool:

@@ -12,6 +12,7 @@ export class Reader {
   readonly #digester: Digester | null
   readonly #known = new Map<number, number>() // CRC32C of each chunk read, by number
   readonly #ahead = new Map<number, Promise<number>>()
+  readonly #cut = new Map<number, Blob>() // of chunks whose turn is soon: cutting one waits for the browser's main process
 
   constructor(source: Source, digester: Digester | null) {
     this.#source = source
@@ -20,6 +21,11 @@ export class Reader {
 
   /** The chunk's bytes; a `Blob` stays where it is until it is sent. */
   async piece(chunk: Chunk): Promise<Piece> {
+    const cut = this.#cut.get(chunk.number)
+    if (cut !== undefined) {
+      this.#cut.delete(chunk.number)
+      return cut
+    }
     const piece = await this.#reading(async () =>
       this.#source.read(chunk.offset, chunk.offset + chunk.length),
     )
@@ -43,7 +49,7 @@ export class Reader {
   /** Begin with the digest of a chunk whose turn is soon. */
   prepare(chunk: Chunk, signal: AbortSignal): void {
     if (this.#digester === null || this.#known.has(chunk.number)) return
-    this.#begun(this.#digester, chunk, signal).catch(() => {}) // told to whoever asks for it
+    this.#begun(this.#digester, chunk, signal, true).catch(() => {}) // told to whoever asks for it
   }
 
   /** What was computed is doubted: read again. */
@@ -54,6 +60,7 @@ export class Reader {
   /** Nothing that was read counts any more. */
   reset(): void {
     this.#known.clear()
+    this.#cut.clear()
   }
 
   /** CRC32C of the whole file, from its chunks, reading those that were not sent from here; null when none is wanted. */
@@ -68,11 +75,15 @@ export class Reader {
     return crc
   }
 
-  #begun(digester: Digester, chunk: Chunk, signal: AbortSignal): Promise<number> {
+  /** `keep`: it is sent soon, too. */
+  #begun(digester: Digester, chunk: Chunk, signal: AbortSignal, keep = false): Promise<number> {
     const begun = this.#ahead.get(chunk.number)
     if (begun !== undefined) return begun
     const digest = this.piece(chunk)
-      .then((piece) => this.#reading(() => digester.crc32c(piece, signal)))
+      .then((piece) => {
+        if (keep && piece instanceof Blob) this.#cut.set(chunk.number, piece)
+        return this.#reading(() => digester.crc32c(piece, signal))
+      })
       .then((crc) => {
         this.#known.set(chunk.number, crc)
         return crc
