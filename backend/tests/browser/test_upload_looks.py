@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ AXE = Path(__file__).resolve().parents[3] / "frontend" / "node_modules" / "axe-c
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DESK = {"viewport": {"width": 1280, "height": 800}}
 FIRST_LOAD_BYTES = 200_000
-LONG_TASK_MS = 500  # the aim is 100 and is measured by the bench; a test machine may be busy
+LONG_TASK_MS = 100
 TAB_BYTES = 300 * MIB
 OpenPage = Callable[..., Surfer]
 MakeFile = Callable[..., Path]
@@ -31,6 +33,32 @@ def violations(surfer: Surfer) -> list[str]:
         surfer.devtools.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
     found: list[dict[str, Any]] = surfer.page.evaluate("axe.run().then((result) => result.violations)")
     return [f"{each['id']}: {[node['html'][:160] for node in each['nodes']]}" for each in found]
+
+
+@contextmanager
+def tasks_of(surfer: Surfer) -> Iterator[list[float]]:
+    """Yields what is filled when the block has ended: how long each task of the page's main thread took, in milliseconds.
+
+    Of processor time, as the browser traces it: how long a task lasts by the clock, and so what the page itself is told of
+    long ones, depends on what else the machine does. What the test asks the page is among them: `expect` describes the whole
+    page to itself each time it finds that it has to wait, which takes longer than anything of ours.
+    """
+    browser = surfer.context.browser
+    assert browser is not None
+    taken: list[float] = []
+    browser.start_tracing(page=surfer.page, categories=["toplevel"])
+    try:
+        yield taken
+    finally:
+        events = json.loads(browser.stop_tracing())["traceEvents"]
+    names = {(each["pid"], each["tid"]): each["args"]["name"] for each in events if each["name"] == "thread_name"}
+    taken += [
+        each["tdur"] / 1000
+        for each in events
+        if each["name"] == "ThreadControllerImpl::RunTask"
+        and "tdur" in each  # not in what was cut off by the end
+        and names[each["pid"], each["tid"]] == "CrRendererMain"
+    ]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -161,33 +189,30 @@ def test_the_tab_stays_responsive_and_still_while_it_uploads(
     surfer: Surfer, server: ServerProcess, make_file: MakeFile
 ) -> None:
     """No long task, nothing that moves by itself, four redraws a second at most, no growth of memory."""
-    surfer.page.evaluate(
-        """() => {
-          window.seen = { tasks: [], shifts: [], redraws: [] }
-          const watch = (type, note) =>
-            new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type, buffered: true })
-          watch('longtask', (entry) => window.seen.tasks.push(entry.duration))
-        }"""
-    )
+    surfer.page.evaluate("() => { window.seen = { shifts: [], redraws: [] } }")
     path = make_file("watched.bin", 300 * MIB)
     surfer.slow_down(80)
-    surfer.choose(path)
-    surfer.wait_for_phase("watched.bin", "uploading")
-    surfer.wait_until_received("watched.bin", 10)
-    surfer.page.evaluate(
-        """() => {
-          new PerformanceObserver((list) => {
-            for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.seen.shifts.push(entry.value)
-          }).observe({ type: 'layout-shift' })
-          const row = document.querySelector('li.row')
-          new MutationObserver(() => window.seen.redraws.push(performance.now()))
-            .observe(row, { subtree: true, childList: true, characterData: true, attributes: true })
-        }"""
-    )
-    surfer.wait_until_received("watched.bin", 90)
+    with tasks_of(surfer) as tasks:
+        surfer.choose(path)
+        surfer.wait_until_received("watched.bin", 10)
+        surfer.page.evaluate(
+            """() => {
+              const row = document.querySelector('li.row')
+              new PerformanceObserver((list) => {
+                if (row.dataset.phase !== 'uploading') return // what follows has other buttons
+                for (const entry of list.getEntries()) {
+                  if (entry.hadRecentInput) continue
+                  window.seen.shifts.push(entry.sources.map(({ node }) => node?.outerHTML ?? 'gone'))
+                }
+              }).observe({ type: 'layout-shift' })
+              new MutationObserver(() => window.seen.redraws.push(performance.now()))
+                .observe(row, { subtree: true, childList: true, characterData: true, attributes: true })
+            }"""
+        )
+        surfer.wait_until_received("watched.bin", 90)
     seen = surfer.page.evaluate("window.seen")
     heap = surfer.devtools.send("Runtime.getHeapUsage")
-    assert [task for task in seen["tasks"] if task > LONG_TASK_MS] == []
+    assert 0 < max(tasks) < LONG_TASK_MS
     assert seen["shifts"] == []
     assert len(seen["redraws"]) > 3
     lasted_s = (seen["redraws"][-1] - seen["redraws"][0]) / 1000
@@ -196,15 +221,10 @@ def test_the_tab_stays_responsive_and_still_while_it_uploads(
     surfer.wait_for_phase("watched.bin", "completed")
 
 
-def test_many_files_are_no_burden(surfer: Surfer, make_file: MakeFile, tmp_path: Path) -> None:
+def test_many_files_are_no_burden(surfer: Surfer, make_file: MakeFile) -> None:
     """A hundred small ones: all arrive, and the tab stays responsive."""
-    surfer.page.evaluate(
-        """() => {
-          window.tasks = []
-          new PerformanceObserver((list) => list.getEntries().forEach((e) => window.tasks.push(e.duration)))
-            .observe({ type: 'longtask' })
-        }"""
-    )
-    surfer.choose(*(make_file(f"{number:03}.txt", 100 + number) for number in range(100)))
-    expect(surfer.page.get_by_role("heading", name="100 files uploaded")).to_be_visible(timeout=60_000)
-    assert [task for task in surfer.page.evaluate("window.tasks") if task > 2 * LONG_TASK_MS] == []
+    files = [make_file(f"{number:03}.txt", 100 + number) for number in range(100)]
+    with tasks_of(surfer) as tasks:
+        surfer.choose(*files)
+        surfer.page.get_by_role("heading", name="100 files uploaded").wait_for(timeout=60_000)
+    assert 0 < max(tasks) < LONG_TASK_MS

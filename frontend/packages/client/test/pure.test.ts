@@ -284,20 +284,6 @@ describe('digests', () => {
     expect(await crc32cOfPiece(new Blob([bytes]))).toBe(crc32c(bytes))
   })
 
-  test('where the platform fills no buffer of ours, too', async () => {
-    const bytes = bytesAt(5, 3_000_000)
-    const blob = new Blob([bytes])
-    blob.stream = () =>
-      new ReadableStream({
-        start(controller) {
-          controller.enqueue(bytes.slice(0, 1_000_000))
-          controller.enqueue(bytes.slice(1_000_000))
-          controller.close()
-        },
-      })
-    expect(await crc32cOfPiece(blob)).toBe(crc32c(bytes))
-  })
-
   test('through a worker; what it can’t read is an error, what nobody waits for is stopped', async () => {
     const worker = await workerOnThisThread()
     const digester = workerDigester(() => worker)
