@@ -71,7 +71,7 @@ export interface Row {
   id: string
   owner: string
   filename: string
-  size: number
+  size: number | null
   state: string
   destination: string
   received: number

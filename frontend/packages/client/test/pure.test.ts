@@ -3,11 +3,12 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { delayMs, Patience, parseRetryAfter } from '../src/backoff.ts'
 import { contentDigest, crc32c, crc32cJoin, crc32cOf, sha256Of } from '../src/crc32c.ts'
-import { crc32cOfPiece, workerDigester } from '../src/digester.ts'
+import { crc32cOfPiece, inlineDigester, workerDigester } from '../src/digester.ts'
 import { ForebayError, isOutdated, isTransient, refusal } from '../src/errors.ts'
 import { Gate, LanePool } from '../src/lanes.ts'
 import { fillChunkMap, isMissing, missingChunks } from '../src/plan.ts'
 import { Rate } from '../src/rate.ts'
+import { Reader } from '../src/reader.ts'
 import { Retrier } from '../src/retrier.ts'
 import { bytesAt } from './helpers.ts'
 
@@ -282,6 +283,23 @@ describe('digests', () => {
     const bytes = bytesAt(5, 3_000_000)
     expect(await crc32cOfPiece(bytes)).toBe(crc32c(bytes))
     expect(await crc32cOfPiece(new Blob([bytes]))).toBe(crc32c(bytes))
+  })
+
+  test('a chunk whose digest was begun early is cut once, and anew when it is sent again', async () => {
+    let cuts = 0
+    const read = (start: number, end: number) => {
+      cuts++
+      return new Blob([bytesAt(start, end)])
+    }
+    const reader = new Reader({ name: 'a', size: 100, read }, inlineDigester())
+    const { signal } = new AbortController()
+    const chunk = { number: 1, offset: 50, length: 50 }
+    reader.prepare(chunk, signal)
+    expect(await reader.digest(chunk, signal)).toBe(crc32c(bytesAt(50, 100)))
+    await reader.piece(chunk)
+    expect(cuts).toBe(1)
+    await reader.piece(chunk)
+    expect(cuts).toBe(2)
   })
 
   test('through a worker; what it can’t read is an error, what nobody waits for is stopped', async () => {
