@@ -43,6 +43,7 @@ from app.server import Server
 from app.services.appender import Appender
 from app.services.chunk_buffer_pool import ChunkBufferPool
 from app.services.concatenation import Concatenation
+from app.services.deferred_lengths import DeferredLengths
 from app.services.events import EventHub
 from app.services.forms import Forms
 from app.services.housekeeping import Ages, Housekeeping
@@ -228,6 +229,7 @@ def build(settings: Settings) -> Server:
         metrics=metrics,
         relay=relay,
     )
+    lengths = DeferredLengths(limits=uploads.limits, staging=staging, repository=repository, clock=clock)
     appender = Appender(
         processor=processor,
         staging=staging,
@@ -237,6 +239,7 @@ def build(settings: Settings) -> Server:
         mode=settings.mode,
         durable=settings.durability == "power",
         uploads=uploads,
+        lengths=lengths,
         relay=relay,
     )
     whole_files = WholeFiles(uploads, appender)
@@ -256,6 +259,7 @@ def build(settings: Settings) -> Server:
         appender=appender,
         concatenation=Concatenation(
             uploads=uploads,
+            lengths=lengths,
             staging=staging if isinstance(staging, SpoolStaging) else None,
             repository=repository,
             clock=clock,

@@ -33,6 +33,7 @@ from app.core.upload import Chunk, Extent, Mode, UploadState
 from app.core.waiting import Cause
 from app.persistence.repository import Repository
 from app.services.chunk_sink import StagingSink
+from app.services.deferred_lengths import DeferredLengths
 from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
@@ -73,6 +74,7 @@ class Appender:
         mode: Mode,
         durable: bool,
         uploads: Uploads,
+        lengths: DeferredLengths,
         relay: Relay | None = None,
     ) -> None:
         """Keep what it works with; see `ParallelChunkProcessor`, with which it shares how a piece is stored and recorded."""
@@ -84,6 +86,7 @@ class Appender:
         self._mode = mode
         self._durable = durable
         self._uploads = uploads
+        self._lengths = lengths
         self._relay = relay
 
     async def position(self, live: LiveUpload) -> int:
@@ -114,7 +117,7 @@ class Appender:
             offset: where it should stand, in bytes.
             body: unread.
             check: what its bytes are said to be.
-            length: of the file, where the client says it with these bytes; see `Uploads.declare_length`. It stays said
+            length: of the file, where the client says it with these bytes; see `DeferredLengths`. It stays said
                 when they break off.
             last: the file ends where the body does; with that its length is known, if it was not before.
 
@@ -137,16 +140,16 @@ class Appender:
                     await self._processor.regain_room(live)
             self._check(live, offset, body, length)
             if length is not None:
-                await self._uploads.declare_length(live, length)
+                await self._lengths.declare(live, length)
             elif live.row.length_deferred:
-                await self._uploads.have_room(live, offset + (body.length or 0))
+                await self._lengths.have_room(live, offset + (body.length or 0))
             try:
                 await self._take(live, body, receiver, check)
             except SyncFailed as exc:
                 await unbroken(self._uploads.fail(live, exc))
                 raise
             if last and live.row.length_deferred:
-                await self._uploads.declare_length(live, live.recorded.prefix)
+                await self._lengths.declare(live, live.recorded.prefix)
             if length is not None or last:
                 with receiver.recording():
                     await self._uploads.recorded(live)  # it may be whole without another byte
@@ -249,7 +252,7 @@ class Appender:
     ) -> Room | None:
         """Room for the next piece, where it is not reserved already."""
         if live.row.length_deferred:
-            await self._uploads.have_room(live, piece.end)
+            await self._lengths.have_room(live, piece.end)
         if self._relay is None or not piece.length:
             return None
         async with abandoned_when_gone(body), receiver.interruption:

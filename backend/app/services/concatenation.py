@@ -21,7 +21,6 @@ import stamina
 import structlog
 
 from app.core.errors import (
-    DatabaseUnavailable,
     ForebayError,
     IncompleteUpload,
     InternalError,
@@ -30,11 +29,13 @@ from app.core.errors import (
     OutOfSpace,
     Unavailable,
 )
-from app.core.upload import MIB, Extent, UploadState
+from app.core.upload import MIB
 from app.persistence.repository import Repository
+from app.services.deferred_lengths import DeferredLengths
 from app.services.interruption import unbroken
 from app.services.live import LiveUpload, Receiver, TransferProblem
 from app.services.new_upload import NewUpload
+from app.services.recording import record_extents
 from app.services.uploads import Uploads
 from app.staging.port import Copying
 
@@ -53,17 +54,25 @@ class Concatenation:
     """Puts files together, each in a task."""
 
     def __init__(
-        self, *, uploads: Uploads, staging: Copying | None, repository: Repository, clock: Callable[[], float]
+        self,
+        *,
+        uploads: Uploads,
+        lengths: DeferredLengths,
+        staging: Copying | None,
+        repository: Repository,
+        clock: Callable[[], float],
     ) -> None:
         """Keep what it works with.
 
         Args:
             uploads: the registry.
+            lengths: where that of a part was not said in the beginning.
             staging: where bytes are; None: it can't copy, and no file is put together.
             repository: where extents are recorded.
             clock: service seconds.
         """
         self._uploads = uploads
+        self._lengths = lengths
         self._staging = staging
         self._repository = repository
         self._clock = clock
@@ -168,7 +177,7 @@ class Concatenation:
             position = 0
             for part in live.row.parts:
                 position += await self._take(live, position, part)
-            await self._uploads.declare_length(live, position)
+            await self._lengths.declare(live, position)
             with receiver.recording():
                 await self._uploads.recorded(live)
         for part in dict.fromkeys(live.row.parts):
@@ -186,7 +195,7 @@ class Concatenation:
             raise IncompleteUpload(_LOST)
         await part.verified.wait()
         if live.row.length_deferred:
-            await self._uploads.have_room(live, position + part.row.size)
+            await self._lengths.have_room(live, position + part.row.size)
         lacking = [
             extent
             for extent in sorted(part.extents.values())
@@ -198,23 +207,10 @@ class Concatenation:
             offset, length = step[0].offset, step[-1].end - step[0].offset
             await self._staging.copy(part_id, offset, length, live.row.id, position + offset)
             moved = [extent._replace(offset=position + extent.offset) for extent in step]
-            await unbroken(self._record(live, moved))
+            # Not durable: until all of it is synced the parts are there.
+            await unbroken(record_extents(self._repository, live, moved, at_s=self._clock()))
             self._uploads.transfers.poke(live)
         return part.row.size
-
-    async def _record(self, live: LiveUpload, extents: list[Extent]) -> None:
-        at = self._clock()
-        try:
-            # Not durable: until all of it is synced the parts are there.
-            await self._repository.record_extents(live.row.id, extents, active_at_s=at, state=UploadState.RECEIVING)
-        except DatabaseUnavailable:
-            live.doubt()
-            raise
-        if live.row.state is UploadState.CREATED:
-            live.row = live.row.become(UploadState.RECEIVING)
-        live.row = replace(live.row, active_at_s=at)
-        for extent in extents:
-            live.record(extent)
 
     async def _let_go(self, part_id: str) -> None:
         """A part that no other file waits for is needed no more."""

@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -49,6 +48,7 @@ from app.services.chunk_sink import ChecksumSink, StagingSink
 from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
 from app.services.progress import Throughput
+from app.services.recording import record_extents
 from app.services.relay import Relay
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.staging.port import Durability, Room, Staging
@@ -328,22 +328,9 @@ class ParallelChunkProcessor:
             DatabaseUnavailable: it is not told; or it is, and said that it was not.
             StateConflict: the upload has ended meanwhile.
         """
-        at = self._clock()
-        try:
-            await self._repository.record_extents(
-                live.row.id, extents, active_at_s=at, state=UploadState.RECEIVING, durable=self._durable
-            )
-        except DatabaseUnavailable:
-            live.doubt()
-            raise
-        if live.row.state is UploadState.CREATED:
-            live.row = live.row.become(UploadState.RECEIVING)
-        live.row = replace(live.row, active_at_s=at)
+        await record_extents(self._repository, live, extents, at_s=self._clock(), durable=self._durable)
         for extent in extents:
             number = extent.offset // live.row.chunk_size
-            live.attempts.pop(number, None)
-            live.failed_chunks.discard(number)
-            live.record(extent)
             self._throughput.recorded(extent.length)
             parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)
         if live.row.ended:

@@ -25,7 +25,6 @@ import structlog
 
 from app.core.errors import (
     ChunkFailed,
-    DatabaseUnavailable,
     DestinationUnavailable,
     RoomLost,
     StagingUnavailable,
@@ -39,6 +38,7 @@ from app.services.interruption import Interruption, unbroken
 from app.services.live import LiveUpload
 from app.services.prefix_digest import PrefixDigest
 from app.services.progress import Throughput
+from app.services.recording import record_extents
 from app.staging.port import Room, Staging, Windowed
 
 __all__ = ["Relay", "WindowedStaging"]
@@ -242,21 +242,10 @@ class Relay:
             await self._on_recorded(live)
 
     async def _record(self, live: LiveUpload, extents: list[Extent]) -> None:
-        at = self._clock()
-        try:
-            # Not durable: what is acknowledged is at the destination, and here nothing survives anyway.
-            await self._repository.record_extents(live.row.id, extents, active_at_s=at, state=UploadState.RECEIVING)
-        except DatabaseUnavailable:
-            live.doubt()
-            raise
-        if live.row.state is UploadState.CREATED:
-            live.row = live.row.become(UploadState.RECEIVING)
-        live.row = replace(live.row, active_at_s=at)
+        # Not durable: what is acknowledged is at the destination, and here nothing survives anyway.
+        await record_extents(self._repository, live, extents, at_s=self._clock())
         for extent in extents:
             number = extent.offset // live.row.chunk_size
-            live.attempts.pop(number, None)
-            live.failed_chunks.discard(number)
-            live.record(extent)
             self._throughput.recorded(extent.length)
             self._metrics.chunk("stored")
             parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)

@@ -25,7 +25,6 @@ from app.core.errors import (
     ForebayError,
     IdempotencyConflict,
     IncompleteUpload,
-    InconsistentUploadLength,
     InvalidRequest,
     NotFound,
     OutOfSpace,
@@ -35,7 +34,6 @@ from app.core.errors import (
     TooManyPending,
 )
 from app.core.names import validate_filename, validate_folder
-from app.core.sizes import in_units
 from app.core.upload import (
     MIN_CHUNK_BYTES,
     Completion,
@@ -206,7 +204,7 @@ class Uploads:
             known = ", ".join(sorted(self._destinations))
             raise InvalidRequest(f"There is no destination of that name. This server has: {known}.")
         size = self.limits.max_file_bytes if wanted.size is None else wanted.size
-        self._check_size(size)
+        self.limits.check_size(size)
         return Upload(
             id=secrets.token_hex(16),
             owner=owner,
@@ -230,11 +228,6 @@ class Uploads:
             length_deferred=wanted.size is None,
             resumable=wanted.resumable,
         )
-
-    def _check_size(self, size: int) -> None:
-        limit = self.limits.max_file_bytes
-        if size > limit:
-            raise FileTooLarge(f"Files may have up to {in_units(limit)} here.", limit=limit)
 
     def _chunk_size(self, wanted: NewUpload) -> int:
         limits = self.limits
@@ -359,52 +352,6 @@ class Uploads:
                 return
             self._slots.release(live.row.id)
         self.transfers.poke(live)
-
-    async def declare_length(self, live: LiveUpload, length: int) -> None:
-        """The client says the size of a file that it began without one; the same again changes nothing.
-
-        Nobody may be adding bytes. Whether the upload is whole with that is seen by `recorded`, not here.
-
-        Raises:
-            InconsistentUploadLength: it was said before, and was another; or more than that has come.
-            FileTooLarge: files may not be as large.
-            OutOfSpace, UserQuotaExceeded: no room.
-            StateConflict: the upload has ended.
-            DatabaseUnavailable: the client may say it again.
-        """
-        if not live.row.length_deferred:
-            if length != live.row.size:
-                raise InconsistentUploadLength(f"The file has {live.row.size} bytes, as was said before; not {length}.")
-            return
-        self._check_size(length)
-        if length < live.recorded.prefix:
-            raise InconsistentUploadLength(f"{live.recorded.prefix} bytes have come; the file can't have {length}.")
-        await unbroken(self._declare_length(live, length))
-
-    async def _declare_length(self, live: LiveUpload, length: int) -> None:
-        async with live.lock:
-            if live.row.ended:
-                raise StateConflict(f"The upload is {live.row.state}.", state=live.row.state.value)
-            await self._have_room(live, length)
-            row = replace(live.row, size=length, length_deferred=False, active_at_s=self._clock())
-            await self._repository.save_upload(row)
-            live.row = row
-        live.changed()
-
-    async def have_room(self, live: LiveUpload, end: int) -> None:
-        """Set room aside for an upload of unknown length up to `end`, where its next bytes will end.
-
-        Nobody may be adding bytes. Raises as `Staging.reserve`.
-        """
-        if end > live.room_until:
-            async with live.lock:
-                await unbroken(self._have_room(live, end))
-
-    async def _have_room(self, live: LiveUpload, size: int) -> None:
-        live.room_until = 0  # until it is changed, nobody knows
-        await self._staging.resize(live.row.id, size)
-        live.room_until = size
-        live.room_released = False
 
     async def whole(self, live: LiveUpload) -> None:
         """Everything is here: make it survive a power cut, then let it go to the destination.

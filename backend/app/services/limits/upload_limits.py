@@ -33,6 +33,11 @@ class UploadLimits:
         chunk = SEQUENTIAL_CHUNK_BYTES if self.mode is Mode.SEQUENTIAL else self.chunk_bytes
         return chunk if self.window_bytes is None else min(chunk, self.window_bytes)
 
+    def check_size(self, size: int) -> None:
+        """Raise FileTooLarge for a file that is."""
+        if size > self.max_file_bytes:
+            raise FileTooLarge(f"Files may have up to {in_units(self.max_file_bytes)} here.", limit=self.max_file_bytes)
+
     def lanes_of(self, chunk_bytes: int) -> int:
         """Chunks of that size that an upload may have in flight."""
         if self.mode is Mode.SEQUENTIAL:
