@@ -21,6 +21,7 @@ from app.core.errors import (
     UnsupportedMediaType,
     UnsupportedProtocolVersion,
 )
+from app.core.sizes import in_units
 from app.core.upload import PARTIAL
 
 __all__ = [
@@ -180,7 +181,7 @@ def parse_creation(fields: Mapping[str, str], *, max_size: int, relayed: bool = 
         return _final(fields, metadata, concat)
     length = _length(fields)
     if length is not None and length > max_size:
-        raise FileTooLarge(f"Files may have up to {max_size} bytes here.", limit=max_size)
+        raise FileTooLarge(f"Files may have up to {in_units(max_size)} here.", limit=max_size)
     carries_bytes = _has_body(fields)
     if carries_bytes:
         _check_media_type(fields)

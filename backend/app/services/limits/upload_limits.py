@@ -71,7 +71,9 @@ class UploadLimits:
         chosen = -(-choose_chunk_size(size, most=most, lanes=lanes) // step) * step
         if chosen > self.window_bytes:
             limit = MAX_CHUNKS * (self.window_bytes // MIN_CHUNK_BYTES * MIN_CHUNK_BYTES)
-            raise FileTooLarge(f"Files may have up to {in_units(limit)} here: no more fits in memory at once.", limit=limit)
+            raise FileTooLarge(
+                f"Files may have up to {in_units(limit)} here: no more fits in memory at once.", limit=limit
+            )
         return chosen
 
     def can_hold(self, chunk_bytes: int, multiple: int) -> bool:
