@@ -55,12 +55,13 @@ def test_what_a_client_asks_for_ends_where_its_destination_does() -> None:
 
 
 def test_a_file_of_too_many_chunks_is_too_large() -> None:
-    """And the sentence says how large one may be."""
+    """And it is told how large one may be."""
     largest = MAX_CHUNKS * 7 * MIN_CHUNK_BYTES
     windowed = limits(7 * MIN_CHUNK_BYTES + 1000)
     assert windowed.chunk_of(largest, None, 1) == 7 * MIN_CHUNK_BYTES
-    with pytest.raises(FileTooLarge, match=str(largest)):
+    with pytest.raises(FileTooLarge) as refused:
         windowed.chunk_of(largest + 1, None, 1)
+    assert refused.value.extensions["limit"] == largest
 
 
 @example(
