@@ -182,11 +182,13 @@ class WaitingTime:
     def total(self) -> list[float]:
         """Seconds since it was made, in the order of `Cause`."""
         now = self._clock()
-        seconds = [
-            total + waiting * (now - since) if waiting else total
-            for total, waiting, since in zip(self._total, self._open, self._since, strict=True)
-        ]
-        seconds[_DISK] += sum(max(0.0, thread.seconds(now) - counted) for thread, counted in self._threads.items())
+        seconds = self._total.copy()
+        if self._waiting:
+            for index, waiting in enumerate(self._open):
+                if waiting:
+                    seconds[index] += waiting * (now - self._since[index])
+        for thread, counted in self._threads.items():
+            seconds[_DISK] += max(0.0, thread.seconds(now) - counted)
         return seconds
 
     def lately(self) -> Spent:
@@ -274,8 +276,10 @@ class WhereTimeGoes:
         sums = [0.0] * _COUNT
         for waiting, before in list(self._active.items()):
             after = waiting.total()
-            for index in range(_COUNT):
-                sums[index] += max(0.0, after[index] - before[index])
+            if after != before:
+                for index, seconds in enumerate(after):
+                    if (fresh := seconds - before[index]) > 0:
+                        sums[index] += fresh
             if waiting.active:
                 self._active[waiting] = after
             else:
