@@ -7,7 +7,7 @@ import os
 import statistics
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
@@ -43,20 +43,24 @@ _TAKEN = """(longest) => new Promise((resolve, reject) => {
 
 
 def browser(directory: Path, *, rounds: int = 5) -> list[Figure]:
-    """Both in turn, so that what else the machine does falls on both; the median of the rounds' ratios."""
+    """Both in turn, so that what else the machine does falls on both; the median of the rounds' ratios.
+
+    A first round warms both up. The browser is traced in it, which would cost the others time.
+    """
     path = Path("/dev/shm") / f"forebay-bench-{os.getpid()}.bin"
     digest = made_file(path, SIZE)
-    page_s, client_s, longest_ms, tab_mb = [], [], 0.0, 0.0
+    page_s, client_s, longest_ms, tab_mb, busiest_ms = [], [], 0.0, 0.0, 0.0
     try:
         with Forebay(directory / "forebay") as server:
             for number in range(rounds + 1):
                 touch(directory, mib=SIZE // MIB)
-                taken, task_ms, tab = _by_page(server, path)
+                taken, task_ms, tab, busy_ms = _by_page(server, path, traced=not number)
                 _check(server, path, digest)
                 touch(directory, mib=SIZE // MIB)
                 sent = Sending(path, url=server.url, state=directory / "client").wait()
                 _check(server, path, digest)
-                if number:  # the first round warms both up
+                busiest_ms = max(busiest_ms, busy_ms)
+                if number:
                     page_s.append(taken)
                     client_s.append(sent.seconds)
                     longest_ms, tab_mb = max(longest_ms, task_ms), max(tab_mb, tab)
@@ -70,7 +74,12 @@ def browser(directory: Path, *, rounds: int = 5) -> list[Figure]:
             f"{ratio:.2f}",
             f"{statistics.median(page_s):.1f} : {statistics.median(client_s):.1f} s, until it is verified at the destination",
         ),
-        Figure("longest task of the tab meanwhile", "≤ 100 ms", f"{longest_ms:.0f} ms", "none under 50 ms is told"),
+        Figure(
+            "longest task of the tab meanwhile, of processor time",
+            "≤ 100 ms",
+            f"{busiest_ms:.0f} ms",
+            f"by the clock {longest_ms:.0f} ms, of which none under 50 ms are told: two processors for everybody",
+        ),
         Figure(
             "private memory of the tab at its peak",
             "≤ 300 MB",
@@ -80,8 +89,13 @@ def browser(directory: Path, *, rounds: int = 5) -> list[Figure]:
     ]
 
 
-def _by_page(server: Forebay, path: Path) -> tuple[float, float, float]:
-    """Seconds, longest task (ms), and the tab's peak memory (MB) of one upload in a browser of its own."""
+def _by_page(server: Forebay, path: Path, *, traced: bool) -> tuple[float, float, float, float]:
+    """One upload in a browser of its own.
+
+    Returns:
+        Seconds, its longest task by the clock (ms), the tab's peak memory (MB), and the processor time of the longest task
+        (ms; 0 where the browser was not traced).
+    """
     with chromium() as program:
         context = program.new_context()
         context.add_init_script("delete window.showOpenFilePicker")
@@ -89,10 +103,11 @@ def _by_page(server: Forebay, path: Path) -> tuple[float, float, float]:
         surfer.page.goto(server.url)
         surfer.page.wait_for_selector("#pick-files", state="attached")
         surfer.page.evaluate(_WATCH)
-        surfer.choose(path)
-        with _watching(_tabs()) as peak:
-            taken = surfer.page.evaluate(_TAKEN, _LONGEST_S)
-        return float(taken), float(surfer.page.evaluate("window.longest")), max(peak)
+        with surfer.tasks() if traced else nullcontext([0.0]) as tasks:
+            surfer.choose(path)
+            with _watching(_tabs()) as peak:
+                taken = surfer.page.evaluate(_TAKEN, _LONGEST_S)
+        return float(taken), float(surfer.page.evaluate("window.longest")), max(peak), max(tasks)
 
 
 @contextmanager

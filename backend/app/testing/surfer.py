@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -75,6 +76,35 @@ class Surfer:
         if self._devtools is None:
             self._devtools = self.context.new_cdp_session(self.page)
         return self._devtools
+
+    @contextmanager
+    def tasks(self) -> Iterator[list[float]]:
+        """Yields what is filled when the block has ended: how long each task of the page's main thread took, in milliseconds.
+
+        Of processor time, as the browser traces it: how long a task lasts by the clock, and so what the page itself is told
+        of long ones, depends on what else the machine does. What is asked of the page meanwhile is among them: `expect`
+        describes the whole page to itself each time it finds that it has to wait, which takes longer than anything of ours.
+
+        Raises:
+            RuntimeError: the page's browser is not known.
+        """
+        browser = self.context.browser
+        if browser is None:
+            raise RuntimeError("a context without a browser")
+        taken: list[float] = []
+        browser.start_tracing(page=self.page, categories=["toplevel"])
+        try:
+            yield taken
+        finally:
+            events = json.loads(browser.stop_tracing())["traceEvents"]
+        names = {(each["pid"], each["tid"]): each["args"]["name"] for each in events if each["name"] == "thread_name"}
+        taken += [
+            each["tdur"] / 1000
+            for each in events
+            if each["name"] == "ThreadControllerImpl::RunTask"
+            and "tdur" in each  # not in what was cut off by the end
+            and names[each["pid"], each["tid"]] == "CrRendererMain"
+        ]
 
     def slow_down(self, mib_per_second: float) -> None:
         """Limit what the page sends from now on; 0: no limit."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +31,6 @@ def violations(surfer: Surfer) -> list[str]:
         surfer.devtools.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
     found: list[dict[str, Any]] = surfer.page.evaluate("axe.run().then((result) => result.violations)")
     return [f"{each['id']}: {[node['html'][:160] for node in each['nodes']]}" for each in found]
-
-
-@contextmanager
-def tasks_of(surfer: Surfer) -> Iterator[list[float]]:
-    """Yields what is filled when the block has ended: how long each task of the page's main thread took, in milliseconds.
-
-    Of processor time, as the browser traces it: how long a task lasts by the clock, and so what the page itself is told of
-    long ones, depends on what else the machine does. What the test asks the page is among them: `expect` describes the whole
-    page to itself each time it finds that it has to wait, which takes longer than anything of ours.
-    """
-    browser = surfer.context.browser
-    assert browser is not None
-    taken: list[float] = []
-    browser.start_tracing(page=surfer.page, categories=["toplevel"])
-    try:
-        yield taken
-    finally:
-        events = json.loads(browser.stop_tracing())["traceEvents"]
-    names = {(each["pid"], each["tid"]): each["args"]["name"] for each in events if each["name"] == "thread_name"}
-    taken += [
-        each["tdur"] / 1000
-        for each in events
-        if each["name"] == "ThreadControllerImpl::RunTask"
-        and "tdur" in each  # not in what was cut off by the end
-        and names[each["pid"], each["tid"]] == "CrRendererMain"
-    ]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -192,7 +164,7 @@ def test_the_tab_stays_responsive_and_still_while_it_uploads(
     surfer.page.evaluate("() => { window.seen = { shifts: [], redraws: [] } }")
     path = make_file("watched.bin", 300 * MIB)
     surfer.slow_down(80)
-    with tasks_of(surfer) as tasks:
+    with surfer.tasks() as tasks:
         surfer.choose(path)
         surfer.wait_until_received("watched.bin", 10)
         surfer.page.evaluate(
@@ -224,7 +196,7 @@ def test_the_tab_stays_responsive_and_still_while_it_uploads(
 def test_many_files_are_no_burden(surfer: Surfer, make_file: MakeFile) -> None:
     """A hundred small ones: all arrive, and the tab stays responsive."""
     files = [make_file(f"{number:03}.txt", 100 + number) for number in range(100)]
-    with tasks_of(surfer) as tasks:
+    with surfer.tasks() as tasks:
         surfer.choose(*files)
         surfer.page.get_by_role("heading", name="100 files uploaded").wait_for(timeout=60_000)
     assert 0 < max(tasks) < LONG_TASK_MS
