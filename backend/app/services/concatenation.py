@@ -29,7 +29,7 @@ from app.core.errors import (
     OutOfSpace,
     Unavailable,
 )
-from app.core.upload import MIB
+from app.core.upload import MIB, Extent
 from app.persistence.repository import Repository
 from app.services.deferred_lengths import DeferredLengths
 from app.services.interruption import unbroken
@@ -149,9 +149,15 @@ class Concatenation:
             receiver.ended.set()
             live.changed()
         if isinstance(error, IncompleteUpload):
-            await self._uploads.fail(live, error)
+            await self._fail(live, error)
         elif error is None and live.row.received_at is None:
             self.poke(live)  # while the parts were removed it has lost what it had
+
+    async def _fail(self, live: LiveUpload, error: IncompleteUpload) -> None:
+        try:
+            await self._uploads.fail(live, error)
+        except ForebayError as exc:  # the next start tries again, or it expires
+            log.warning("an upload can't be ended now", upload=live.row.id, code=exc.code, detail=exc.detail)
 
     async def _persist_in_trying(self, live: LiveUpload, receiver: Receiver) -> None:
         async for attempt in stamina.retry_context(
@@ -202,7 +208,7 @@ class Concatenation:
             if not live.recorded.covers(position + extent.offset, position + extent.end)
         ]
         while lacking:
-            step = [extent for extent in lacking if extent.end <= lacking[0].offset + _STEP_BYTES] or lacking[:1]
+            step = _together(lacking)
             del lacking[: len(step)]
             offset, length = step[0].offset, step[-1].end - step[0].offset
             await self._staging.copy(part_id, offset, length, live.row.id, position + offset)
@@ -218,6 +224,16 @@ class Concatenation:
         waiting = (part_id in live.row.parts and not live.all_recorded for live in self._uploads.live)
         if part is not None and not any(waiting):
             await self._uploads.remove_part(part)
+
+
+def _together(extents: Sequence[Extent]) -> list[Extent]:
+    """Of extents in order the first ones that follow each other without a gap, and are not too long together."""
+    step = [extents[0]]
+    for extent in extents[1:]:
+        if extent.offset != step[-1].end or extent.end - step[0].offset > _STEP_BYTES:
+            break
+        step.append(extent)
+    return step
 
 
 def _sum(sizes: Iterable[int | None]) -> int | None:

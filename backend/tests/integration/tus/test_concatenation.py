@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.core.errors import DatabaseUnavailable, StagingUnavailable, SyncFailed
-from app.core.upload import MIB
+from app.core.upload import MIB, Upload, UploadState
 from app.testing.api_client import ApiClient, Reply, refusal
 from app.testing.product import Product
 from app.testing.server_process import ServerProcess
@@ -206,6 +207,28 @@ def test_a_terminated_part_takes_the_file_with_it(tus: Tus, product: Product) ->
     assert (view["state"], view["error"]["code"]) == ("failed", "incomplete")
     assert tus.head(final).status == 404
     assert tus.position(kept) == 5
+
+
+def test_a_file_that_cannot_be_ended_now_ends_nothing_else(
+    tus: Tus, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is away just then; the server goes on, and so do others."""
+    repository = product.server.repository
+    save, refused = repository.save_upload, threading.Event()
+
+    async def failing_save(upload: Upload, **more: object) -> None:
+        if upload.state is UploadState.FAILED:
+            refused.set()
+            raise DatabaseUnavailable
+        await save(upload, **more)
+
+    monkeypatch.setattr(repository, "save_upload", failing_save)
+    dropped = begin_part(tus, 5)
+    final = joined(tus, [dropped])
+    assert tus.delete(dropped).status == 204
+    assert refused.wait(30)
+    assert tus.head(final).status == 200
+    assert tus.delete(final).status == 204
 
 
 def test_a_terminated_file_leaves_its_parts(tus: Tus, stored: Stored) -> None:
