@@ -361,3 +361,23 @@ def test_it_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
             while api.upload(final.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert (server.files / "report.bin").read_bytes() == content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause_s", [0.0, 0.02, 0.1])
+def test_a_kill_while_it_is_put_together_loses_nothing(tmp_path: Path, pause_s: float) -> None:
+    """Its client has left: the file comes to its destination from whatever is there, once."""
+    pieces = [os.urandom(24 * MIB), os.urandom(24 * MIB + 5), os.urandom(7)]
+    with ServerProcess(tmp_path, {"FOREBAY_AUTH": "none"}) as server:
+        with ApiClient(("127.0.0.1", server.port)) as api:
+            tus = Tus(api)
+            final = joined(tus, [part(tus, piece) for piece in pieces])
+        time.sleep(pause_s)  # a moment to be killed in; any will do
+        server.kill()
+        server.start()
+        with ApiClient(("127.0.0.1", server.port)) as api:
+            deadline = time.monotonic() + 30
+            while api.upload(final.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
+                time.sleep(0.05)
+        assert (server.files / "report.bin").read_bytes() == b"".join(pieces)
+        assert len(list(server.files.glob("[!.]*"))) == 1
