@@ -10,7 +10,7 @@ help:
 	@echo "make run     start the server on http://127.0.0.1:8000 (settings: backend/.env)"
 	@echo "make demo    one file to an emulated Google Drive, in both modes (SIZE_MB=$(SIZE_MB), five minutes)"
 	@echo "make test    all tests          make check   lint, types, layers"
-	@echo "make bench   the measurements   make lock    renew the lock files"
+	@echo "make bench   the measurements (ONLY=\"ingest held\": some)   make lock    renew the lock files"
 
 run:
 	@scripts/setup run
@@ -38,7 +38,7 @@ test:
 
 bench:
 	@scripts/setup bench
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py $(ONLY)
 
 lock:
 	@scripts/setup dev

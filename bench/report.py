@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["Figure", "machine", "table"]
@@ -19,6 +20,10 @@ class Figure:
     target: str
     measured: str
     detail: str = ""
+    promise: str = ""
+    """Which line of `results.PROMISES` it answers."""
+    values: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """What it was computed from: each round's number, by who made it."""
 
 
 def table(figures: list[Figure]) -> str:

@@ -20,7 +20,7 @@ from typing import Self
 from bench.load import Request
 from bench.processes import cpu_seconds, rss_mib
 
-__all__ = ["BareLoop", "FastApiStream", "NginxDav", "Rival", "free_port"]
+__all__ = ["BareLoop", "FastApiStream", "NginxDav", "Rival", "Sink", "free_port"]
 
 _NGINX = """
 worker_processes 2;
@@ -164,6 +164,16 @@ class FastApiStream(Rival):
     def command(self) -> list[str]:
         """In a Python of its own."""
         return [sys.executable, str(Path(__file__).with_name("fastapi_stream.py")), str(self.port), str(self.files)]
+
+
+class Sink(Rival):
+    """Keeps nothing: the generator's own limit."""
+
+    name = "nobody (bodies thrown away)"
+
+    def command(self) -> list[str]:
+        """In a Python of its own."""
+        return [sys.executable, str(Path(__file__).with_name("sink.py")), str(self.port)]
 
 
 def free_port() -> int:

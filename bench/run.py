@@ -1,8 +1,4 @@
-"""`make bench`: every measurement, or those named. See README.md beside this.
-
-python bench/run.py [receive] [small] [tus] [digest] [profiles] [memory] [drive] [latency] [chunks] [crowd] [browser] [ops]
-                    [--full] [--directory DIR] [--readme]
-"""
+"""`make bench`: every measurement, or those named (`make bench ONLY="ingest held"`). See README.md beside this."""
 
 from __future__ import annotations
 
@@ -24,12 +20,20 @@ from bench.chunks import chunks  # noqa: E402
 from bench.crowd import crowd  # noqa: E402
 from bench.digest import digest  # noqa: E402
 from bench.drive import drive, latency  # noqa: E402
+from bench.growth import growth  # noqa: E402
+from bench.held import held  # noqa: E402
+from bench.ingest import SHAPES, ingest  # noqa: E402
 from bench.memory import memory  # noqa: E402
 from bench.ops import ops  # noqa: E402
+from bench.overload import overload  # noqa: E402
 from bench.profiles import profiles  # noqa: E402
 from bench.receive import receive  # noqa: E402
 from bench.report import Figure, machine, table  # noqa: E402
+from bench.results import keep, report  # noqa: E402
 from bench.small import small  # noqa: E402
+from bench.small_peers import small_peers  # noqa: E402
+from bench.soak import soak  # noqa: E402
+from bench.status import status  # noqa: E402
 from bench.tus import tus  # noqa: E402
 
 MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
@@ -45,16 +49,34 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "crowd": crowd,
     "browser": browser,
     "ops": ops,
+    "ingest": ingest,
+    "small_peers": small_peers,
+    "held": held,
+    "status": status,
+    "growth": growth,
+    "overload": overload,
+    "soak": soak,
 }
+BRIEFLY: dict[str, Callable[[Path], list[Figure]]] = {
+    "ingest": partial(ingest, rounds=1, shapes=SHAPES[1:2]),
+    "small_peers": partial(small_peers, files=64, rounds=1),
+    "held": partial(held, wanted=500, seconds=3),
+    "status": partial(status, rounds=1, slow=50, slow_seconds=6),
+    "growth": partial(growth, finished=20_000, rounds=2, each=20),
+    "overload": partial(overload, rounds=1, seconds=4),
+    "soak": partial(soak, seconds=60),
+}
+"""So short that it only shows that everything works."""
 _FREE_BYTES = 40 << 30
 _README = Path(__file__).with_name("README.md")
 
 
 def main() -> int:
     """Run what was asked for; prints the table, and puts it into the README when told to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, []], help="all when none is named")
     parser.add_argument("--full", action="store_true", help="the slow half of `drive` as well: half an hour more")
+    parser.add_argument("--brief", action="store_true", help="only to see that it works; nothing is kept")
     parser.add_argument("--directory", type=Path, default=ROOT / "var", help="where to measure: the file system counts")
     parser.add_argument("--readme", action="store_true", help="write what was measured into bench/README.md")
     wanted = parser.parse_args()
@@ -65,7 +87,8 @@ def main() -> int:
     heading = f"{machine(wanted.directory.resolve())}; commit {_commit()}, {time.strftime('%Y-%m-%d')}"
     print(heading, flush=True)
     figures: list[Figure] = []
-    for name, measure in (MEASUREMENTS | {"drive": partial(drive, full=wanted.full)}).items():
+    measurements = MEASUREMENTS | {"drive": partial(drive, full=wanted.full)}
+    for name, measure in (BRIEFLY if wanted.brief else measurements).items():
         if wanted.names and name not in wanted.names:
             continue
         print(f"{name} …", file=sys.stderr, flush=True)
@@ -76,6 +99,9 @@ def main() -> int:
         finally:
             shutil.rmtree(directory)
         figures += measured
+        if not wanted.brief:
+            keep(name, heading, measured)
+            report()
         if wanted.readme:
             _write_down(name, heading, measured)
     print(table(figures))

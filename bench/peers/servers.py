@@ -132,7 +132,10 @@ class TusPyServer(TusRival):
 
 
 class ResumableUpload(TusRival):
-    """resumable-upload: a thread per connection of the standard library's HTTP server."""
+    """resumable-upload: a thread per connection of the standard library's HTTP server.
+
+    It holds each body in memory whole; past 6 GiB it fails instead of the machine.
+    """
 
     name = f"resumable-upload {PYTHON['resumable-upload']}"
 
@@ -140,7 +143,8 @@ class ResumableUpload(TusRival):
         """Its own command."""
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "ERROR"]
         kept = ["--upload-dir", str(self.files), "--db-path", str(self.directory / "uploads.db")]
-        return [str(python_scripts() / "resumable-upload"), "serve", *where, *kept]
+        program = ["prlimit", f"--as={6 << 30}", str(python_scripts() / "resumable-upload"), "serve"]
+        return [*program, *where, *kept]
 
 
 class FastApiUploadFile(Rival):
