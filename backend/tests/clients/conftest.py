@@ -92,23 +92,28 @@ class Drive(Place):
 
 
 @pytest.fixture(params=["disk", "drive"])
-def place(
+def start_place(
     request: pytest.FixtureRequest, start_server: Callable[..., ServerProcess], tmp_path: Path
-) -> Iterator[Place]:
-    """A server with an empty destination, of either kind."""
+) -> Iterator[Callable[..., Place]]:
+    """`start_place(**settings)`: a server with an empty destination, of either kind."""
     if request.param == "disk":
-        yield Disk(start_server(tmp_path / "server"))
+        yield lambda **settings: Disk(start_server(tmp_path / "server", **settings))
         return
     with DriveEmulator.in_thread() as emulator:
         credentials = tmp_path / "google-drive.json"
         credentials.write_text(json.dumps(emulator.authorized_user()))
-        server = start_server(
-            tmp_path / "server",
-            FOREBAY_DESTINATION="gdrive:",
-            FOREBAY_GOOGLE_DRIVE_API_ROOT=emulator.root,
-            FOREBAY_GOOGLE_DRIVE_CREDENTIALS=str(credentials),
-        )
-        yield Drive(server, emulator)
+        drive = {
+            "FOREBAY_DESTINATION": "gdrive:",
+            "FOREBAY_GOOGLE_DRIVE_API_ROOT": emulator.root,
+            "FOREBAY_GOOGLE_DRIVE_CREDENTIALS": str(credentials),
+        }
+        yield lambda **settings: Drive(start_server(tmp_path / "server", **drive, **settings), emulator)
+
+
+@pytest.fixture
+def place(start_place: Callable[..., Place]) -> Place:
+    """Such a server with its defaults."""
+    return start_place()
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from app.testing.server_process import ServerProcess
 from app.testing.surfer import chromium
 
-from .conftest import FRONTEND, MIB, NODE, Disk
+from .conftest import FRONTEND, MIB, NODE, Place
 
 _HERE = Path(__file__).resolve().parent
 
@@ -69,10 +68,10 @@ def site(tmp_path: Path) -> Iterator[str]:
     ],
 )
 def test_a_file_arrives(
-    site: str, browser: Browser, start_server: Callable[..., ServerProcess], tmp_path: Path, options: dict[str, Any]
+    site: str, browser: Browser, start_place: Callable[..., Place], options: dict[str, Any]
 ) -> None:
     """From a page that the server's settings name."""
-    place = Disk(start_server(tmp_path / "server", FOREBAY_CORS_ORIGINS=site))
+    place = start_place(FOREBAY_CORS_ORIGINS=site)
     page = browser.new_page()
     page.goto(site)
     page.wait_for_function("window.send !== undefined")
