@@ -20,7 +20,7 @@ from app.core.settings import load_settings
 from app.core.tokens import new_token
 from app.persistence.repository import Repository
 
-__all__ = ["FAULTS", "Crowd", "crowd", "many_users"]
+__all__ = ["FAULTS", "Crowd", "as_often", "crowd", "many_users"]
 
 USERS = 20
 SIZE = 900 * MB
@@ -74,7 +74,7 @@ def crowd(directory: Path) -> list[Figure]:
         seen = many_users(directory / staging, settings={"PARALLEL_UPLOAD_STAGING": staging})
         figures += _figures(f"{USERS} users x {SIZE // MB} MB at once, {staging}", seen, limit)
     for number, (files, size, factor) in enumerate(((1, SIZE, _FOR_FEW_REQUESTS), (20, 8 * MB, 1))):
-        seen = many_users(directory / f"faults-{number}", files=files, size=size, faults=_as_often(factor))
+        seen = many_users(directory / f"faults-{number}", files=files, size=size, faults=as_often(factor))
         title = f"{USERS} users x {files} x {size // MB} MB, {SHARE:.0%} of Drive's answers faults, or more"
         figures.append(
             Figure(
@@ -88,7 +88,8 @@ def crowd(directory: Path) -> list[Figure]:
     return figures
 
 
-def _as_often(factor: int) -> list[dict[str, object]]:
+def as_often(factor: int) -> list[dict[str, object]]:
+    """Those faults, so many times as often."""
     return [{**each, "probability": factor * float(str(each["probability"]))} for each in FAULTS]
 
 

@@ -144,6 +144,7 @@ class _Bench:
             target,
             f"{base.seconds / seconds:.1f} x",
             f"{seconds:.1f} s : {base}; {near:.2f} of what the line's {path.limit_mib:.0f} MiB/s takes",
+            "drive" if path == PER_CONNECTION and size_mb == LARGE_MB else "",
         )
 
     @contextmanager

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers.versions import GO, NPM, PYTHON, RUST
+from bench.plots import bars
 from bench.report import Figure, table
 
 __all__ = ["PROMISES", "keep", "report"]
 
+_RATES = {"ingest": "MiB/s", "small_peers": "files/s"}
 RESULTS = Path(__file__).with_name("results")
 
 PROMISES = (
@@ -50,11 +52,26 @@ def report() -> Path:
     answers = [figure for _, figures in kept.values() for figure in figures if figure.promise]
     parts = ["# Measured\n", _promises(answers), f"Peers: {_versions()}.\n"]
     for name, (heading, figures) in kept.items():
-        parts += [f"## {name}\n", f"{heading}\n", f"{table(figures)}\n"]
+        parts += [f"## {name}\n", f"{heading}\n", *_plots(name, figures), f"{table(figures)}\n"]
     parts.append("The numbers of every round are in the files of JSON lines beside this.")
     path = RESULTS / "REPORT.md"
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
     return path
+
+
+def _plots(name: str, figures: Sequence[Figure]) -> list[str]:
+    """A picture for each group of figures that have the rates of several contenders; written beside the report."""
+    groups: dict[str, list[Figure]] = {}
+    unit = _RATES.get(name, "")
+    for figure in figures:
+        if unit in figure.values:
+            groups.setdefault(figure.what.partition(": ")[0], []).append(figure)
+    parts = []
+    for number, (title, group) in enumerate(groups.items(), 1):
+        picture = f"{name}-{number}.svg"
+        (RESULTS / picture).write_text(bars(title, group, unit), encoding="utf-8")
+        parts.append(f"![{title}]({picture})\n")
+    return parts
 
 
 def _read(path: Path) -> tuple[str, list[Figure]]:

@@ -20,6 +20,7 @@ from bench.chunks import chunks  # noqa: E402
 from bench.crowd import crowd  # noqa: E402
 from bench.digest import digest  # noqa: E402
 from bench.drive import drive, latency  # noqa: E402
+from bench.drive_peers import drive_peers  # noqa: E402
 from bench.growth import growth  # noqa: E402
 from bench.held import held  # noqa: E402
 from bench.ingest import SHAPES, ingest  # noqa: E402
@@ -56,6 +57,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "growth": growth,
     "overload": overload,
     "soak": soak,
+    "drive_peers": drive_peers,
 }
 BRIEFLY: dict[str, Callable[[Path], list[Figure]]] = {
     "ingest": partial(ingest, rounds=1, shapes=SHAPES[1:2]),
@@ -65,6 +67,7 @@ BRIEFLY: dict[str, Callable[[Path], list[Figure]]] = {
     "growth": partial(growth, finished=20_000, rounds=2, each=20),
     "overload": partial(overload, rounds=1, seconds=4),
     "soak": partial(soak, seconds=60),
+    "drive_peers": partial(drive_peers, size_mb=20, chunks_mib=(8,)),
 }
 """So short that it only shows that everything works."""
 _FREE_BYTES = 40 << 30

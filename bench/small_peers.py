@@ -1,8 +1,8 @@
 """Small files beside everybody else: 4 KiB, 64 KiB and 1 MiB, each in a single request, 16 connections.
 
 Twice: on the disk, where our answers and those of peers that say "synced" wait for it and the others' don't; and in a
-file system in memory, where a sync costs nobody anything, so that all are of the same durability (tusd and rustus have
-no way to sync before they answer).
+file system in memory, where a sync costs nobody anything, so that all are of the same durability (tusd has no way to sync
+before it answers).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _PEERS: Mapping[str, Callable[[Path], Rival]] = {
     "fastapi-uploadfile-synced": lambda directory: FastApiUploadFile(directory, synced=True),
     "tusd": Tusd,
     "rustus": Rustus,
+    "rustus-synced": lambda directory: Rustus(directory, synced=True),
     "tus-node": TusNode,
     "tus-node-synced": lambda directory: TusNode(directory, synced=True),
     "tuspyserver": TusPyServer,

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.crowd import FAULTS
+from bench.crowd import as_often
 from bench.forebay import MIB, Forebay
 from bench.report import Figure
 from bench.scene import ELSEWHERE, MB, Drive, Sending, drive_server, made_file
@@ -29,6 +29,7 @@ __all__ = ["soak"]
 CLIENTS = 3
 SIZES = (1 * MB, 8 * MB, 40 * MB)
 KILLS = 5
+_FAULTS = 2  # 10 % of Drive's answers
 _LOOK_S = 1.0
 _VANISH_S = 0.5
 _SILENT = 20  # the oldest goes when another comes
@@ -62,7 +63,7 @@ def soak(directory: Path, *, seconds: float = 600.0) -> list[Figure]:
             _send(directory / "first", server.url, 0, said)
             _settle(server, None)
             before = _state(server)
-            emulator.inject(FAULTS)
+            emulator.inject(as_often(_FAULTS))
             began = time.monotonic()
             over = threading.Event()
             with ExitStack() as stack:

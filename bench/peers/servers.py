@@ -93,13 +93,17 @@ class Tusd(TusRival):
 class Rustus(TusRival):
     """A tus server in Rust, on actix; a worker per processor is its default."""
 
-    name = f"rustus {RUST['rustus']}"
+    def __init__(self, directory: Path, *, synced: bool = False) -> None:
+        super().__init__(directory)
+        self.synced = synced
+        self.name = f"rustus {RUST['rustus']}{', synced by its option' if synced else ''}"
 
     def command(self) -> list[str]:
         """Contents and notes about them in one directory."""
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--url", "/files"]
         kept = ["--data-dir", str(self.files), "--info-dir", str(self.files)]
-        return [str(rustus_binary()), *where, *kept, "--log-level", "ERROR", "--max-body-size", str(2 << 30)]
+        kept += ["--force-fsync", str(self.synced).lower(), "--max-body-size", str(2 << 30)]
+        return [str(rustus_binary()), *where, *kept, "--log-level", "ERROR"]
 
 
 class TusNode(TusRival):
