@@ -29,6 +29,7 @@ from bench.ops import ops  # noqa: E402
 from bench.overload import overload  # noqa: E402
 from bench.profiles import profiles  # noqa: E402
 from bench.receive import receive  # noqa: E402
+from bench.recovery import recovery  # noqa: E402
 from bench.report import Figure, machine, table  # noqa: E402
 from bench.results import keep, report  # noqa: E402
 from bench.small import small  # noqa: E402
@@ -56,6 +57,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "status": status,
     "growth": growth,
     "overload": overload,
+    "recovery": recovery,
     "soak": soak,
     "drive_peers": drive_peers,
 }
@@ -66,6 +68,7 @@ BRIEFLY: dict[str, Callable[[Path], list[Figure]]] = {
     "status": partial(status, rounds=1, slow=50, slow_seconds=6),
     "growth": partial(growth, finished=20_000, rounds=2, each=20),
     "overload": partial(overload, rounds=1, seconds=4),
+    "recovery": partial(recovery, rounds=1),
     "soak": partial(soak, seconds=60),
     "drive_peers": partial(drive_peers, size_mb=20, chunks_mib=(8,)),
 }
