@@ -88,6 +88,7 @@ def ingest(
             TusPatches(server, "Forebay, tus"),
             Chunks(synced, _SYNCED, sha256=True),
         ]
+        _measured(directory, Shape(_DECIDES, 16 * MIB), [*ours, *rivals, sink], 1)  # warms everybody up
         seen = {}
         for shape in shapes:
             print(f"{shape} …", file=sys.stderr, flush=True)
@@ -112,7 +113,7 @@ def _measured(directory: Path, shape: Shape, contenders: Sequence[Contender], ro
     measures = {name: partial(_taken, contender, shape) for name, contender in by_name.items()}
     measures[RAW] = partial(_raw_disk, directory, shape)
     shuffled = random.Random(1)
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         names = list(measures)
         shuffled.shuffle(names)
         for name in names:
@@ -127,9 +128,8 @@ def _measured(directory: Path, shape: Shape, contenders: Sequence[Contender], ro
                 del measures[name]
                 by_name[name].clear()
             else:
-                if number:  # the first round warms everybody up
-                    seen.rates.setdefault(name, []).append(rate)
-                    seen.costs.setdefault(name, []).append(cost)
+                seen.rates.setdefault(name, []).append(rate)
+                seen.costs.setdefault(name, []).append(cost)
             os.sync()
     for name in seen.failed:
         seen.rates.pop(name, None)

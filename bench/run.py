@@ -115,9 +115,11 @@ def main() -> int:
 
 
 def _write_down(name: str, heading: str, figures: list[Figure]) -> None:
-    """Put a measurement's table where the README has its former one."""
+    """Put a measurement's table where the README has its former one, if it has one."""
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, _, rest = _README.read_text().partition(begin)
+    before, found, rest = _README.read_text().partition(begin)
+    if not found:
+        return
     _, _, after = rest.partition(end)
     _README.write_text(f"{before}{begin}{heading}\n\n{table(figures)}\n{end}{after}")
 
