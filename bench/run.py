@@ -32,6 +32,7 @@ from bench.receive import receive  # noqa: E402
 from bench.recovery import recovery  # noqa: E402
 from bench.report import Figure, machine, table  # noqa: E402
 from bench.results import keep, report  # noqa: E402
+from bench.shaped import shaped  # noqa: E402
 from bench.small import small  # noqa: E402
 from bench.small_peers import small_peers  # noqa: E402
 from bench.soak import soak  # noqa: E402
@@ -53,6 +54,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "ops": ops,
     "ingest": ingest,
     "small_peers": small_peers,
+    "shaped": shaped,
     "held": held,
     "status": status,
     "growth": growth,
@@ -64,6 +66,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
 BRIEFLY: dict[str, Callable[[Path], list[Figure]]] = {
     "ingest": partial(ingest, rounds=1, shapes=SHAPES[1:2]),
     "small_peers": partial(small_peers, files=64, rounds=1),
+    "shaped": partial(shaped, rounds=1, total=64 * 1024 * 1024),
     "held": partial(held, wanted=500, seconds=3),
     "status": partial(status, rounds=1, slow=50, slow_seconds=6),
     "growth": partial(growth, finished=20_000, rounds=2, each=20),
