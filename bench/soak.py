@@ -144,11 +144,16 @@ def _send(directory: Path, url: str, seed: int, said: _Said) -> None:
     """A file that is like no other."""
     file = directory / f"{seed}.bin"
     digest = made_file(file, SIZES[seed % len(SIZES)], seed=seed)
-    try:
-        Sending(file, url=url, state=directory / "state", niceness=ELSEWHERE).wait()
-        said.done[file.name] = digest
-    except RuntimeError as exc:
-        said.failed.append(str(exc))
+    trouble = "the client ended without a word"
+    with Sending(file, url=url, state=directory / "state", niceness=ELSEWHERE) as sending:
+        for event in sending.events():  # to its end: a client that is done is not stopped
+            match event["event"]:
+                case "completed":
+                    said.done[file.name], trouble = digest, ""
+                case "failed" | "interrupted":
+                    trouble = event["detail"]
+    if trouble:
+        said.failed.append(trouble)
     file.unlink()
 
 
