@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -126,7 +126,8 @@ def _measured(directory: Path, shape: Shape, contenders: Sequence[Contender], ro
                 seen.failed[name] = str(exc)[-200:].replace("\n", " ")
                 print(f"failed: {name}, {shape}: {seen.failed[name]}", file=sys.stderr, flush=True)
                 del measures[name]
-                by_name[name].clear()
+                with suppress(OSError, RuntimeError):  # it may have ended
+                    by_name[name].clear()
             else:
                 seen.rates.setdefault(name, []).append(rate)
                 seen.costs.setdefault(name, []).append(cost)
