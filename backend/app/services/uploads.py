@@ -235,10 +235,9 @@ class Uploads:
             raise InvalidRequest(f"chunk_size must be from {MIN_CHUNK_BYTES} to {limits.max_chunk_bytes} bytes.")
         multiple = self._destinations[wanted.destination].abilities.part_multiple_bytes
         asked_for = wanted.chunk_size
-        if asked_for is None and wanted.appended and limits.mode is Mode.PARALLEL:
-            asked_for = (
-                limits.chunk_bytes
-            )  # there is nobody to share the file out to, and each chunk is recorded by itself
+        if asked_for is None and wanted.appended and limits.mode is Mode.PARALLEL and limits.window_bytes is None:
+            # There is nobody to share the file out to, and each chunk is recorded by itself.
+            asked_for = limits.chunk_bytes
         return limits.chunk_of(wanted.size, asked_for, multiple)
 
     async def _begin(self, row: Upload) -> LiveUpload:

@@ -45,7 +45,7 @@ def everything_comes_back(product: Product) -> Iterator[None]:
         assert status["concurrency_manager"]["queued"] == 0
         assert (status["buffer_pool"]["slabs_leased"], status["buffer_pool"]["waiting"]) == (0, 0)
         assert status["chunk_processor"]["chunks_in_flight"] == 0
-    assert list(product.spool.iterdir()) == []
+    product.wait_for(lambda: not any(product.spool.iterdir()))
 
 
 def receiving(product: Product, upload_id: str, number: int = 0) -> bool:

@@ -37,4 +37,4 @@ def test_an_expired_upload_is_gone(tus: Tus, product: Product) -> None:
     assert "upload-offset" not in reply.headers
     refusal(tus.patch(path, 2, b"llo"), 410, "upload-expired")
     refusal(tus.delete(path), 410, "upload-expired")
-    assert list(product.spool.iterdir()) == []
+    product.wait_for(lambda: not any(product.spool.iterdir()))
