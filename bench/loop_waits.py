@@ -16,7 +16,7 @@ from pathlib import Path
 
 __all__ = ["longest_wait"]
 
-INTERVAL_S = 0.003
+INTERVAL_S = 0.01
 # Numbers of epoll_wait, epoll_pwait, epoll_pwait2 and futex (arch/x86/entry/syscalls, include/uapi/asm-generic/unistd.h).
 _IDLE = {"x86_64": {"232", "281", "441", "202"}, "aarch64": {"22", "441", "98"}}
 
