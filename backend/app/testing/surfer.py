@@ -34,6 +34,7 @@ def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
         raise FileNotFoundError("chromium")
+    expect.set_options(timeout=PATIENCE_MS)  # five seconds else, which a busy machine may need for a page
     with sync_playwright() as playwright:
         arguments = [f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"]
         if os.geteuid() == 0:
