@@ -15,16 +15,24 @@ export class ForebayClient {
   constructor(options: ClientOptions = {}) {
     const policy = { ...DEFAULT_RETRY, ...options.retry }
     let signingIn: Promise<boolean> | null = null
+    let signedInAt = Number.NEGATIVE_INFINITY
     this.#shared = {
       api: new Api(options, policy.stallMs),
       pool: new LanePool(Math.max(1, options.maxLanes ?? MAX_LANES)),
       policy,
       digester: options.digest === 'none' ? null : (options.digester ?? inlineDigester()),
       events: options.events ?? null,
-      signIn() {
-        signingIn ??= (options.onUnauthenticated?.() ?? Promise.resolve(false)).finally(() => {
-          signingIn = null
-        })
+      signIn(since) {
+        // What was sent with the old token and is refused late: nobody is to sign in twice for it.
+        if (since <= signedInAt) return Promise.resolve(true)
+        signingIn ??= (options.onUnauthenticated?.() ?? Promise.resolve(false))
+          .then((signedIn) => {
+            if (signedIn) signedInAt = Date.now()
+            return signedIn
+          })
+          .finally(() => {
+            signingIn = null
+          })
         return signingIn
       },
     }

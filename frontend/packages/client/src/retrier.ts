@@ -13,8 +13,8 @@ export interface RetrierHost {
   busy(): boolean
   /** `trouble` or `offline` have changed, or an attempt will be repeated. */
   changed(retried: boolean): void
-  /** Resolves when there is a new sign-in; false: there will be none. */
-  signIn(): Promise<boolean>
+  /** Resolves when there is a sign-in that is newer than `since` (`Date.now()`); false: there will be none. */
+  signIn(since: number): Promise<boolean>
 }
 
 export class Retrier {
@@ -59,7 +59,7 @@ export class Retrier {
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof ForebayError)) throw error
-        if (error.status === 401) await this.#signIn(error, signal)
+        if (error.status === 401) await this.#signIn(error, startedAt, signal)
         else if (passes(error)) await this.#backOff(error, attempt, Date.now() - startedAt, signal)
         else throw error
       }
@@ -126,10 +126,10 @@ export class Retrier {
     await this.#sleep(delay, connection, signal)
   }
 
-  async #signIn(error: ForebayError, signal: AbortSignal): Promise<void> {
+  async #signIn(error: ForebayError, since: number, signal: AbortSignal): Promise<void> {
     this.#trouble = { reason: error.detail, code: error.code, until: null, attempt: 0 }
     this.#host.changed(false)
-    const signedIn = await this.#host.signIn()
+    const signedIn = await this.#host.signIn(since)
     signal.throwIfAborted()
     if (!signedIn) throw error
   }

@@ -60,7 +60,7 @@ export interface Shared {
   readonly policy: RetryPolicy
   readonly digester: Digester | null
   readonly events: UploadEvents | null
-  signIn(): Promise<boolean>
+  signIn(since: number): Promise<boolean>
 }
 
 interface Outcome {
@@ -122,7 +122,7 @@ export class UploadTask implements Upload {
         if (retried) this.meter.retries++
         this.#report(true)
       },
-      signIn: () => shared.signIn(),
+      signIn: (since) => shared.signIn(since),
     })
     options.signal?.addEventListener('abort', () => void this.cancel().catch(() => {}), { once: true })
   }

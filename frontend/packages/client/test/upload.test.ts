@@ -1,7 +1,7 @@
 /** The engine against the real server. */
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { ForebayClient, ForebayError, type UploadState } from '../src/index.ts'
+import { ForebayClient, ForebayError, type Upload, type UploadState } from '../src/index.ts'
 import { bytesAt, inState, reached, sha256, source } from './helpers.ts'
 import { BadLine } from './proxy.ts'
 import { Server } from './server.ts'
@@ -464,6 +464,36 @@ describe('against a server set up otherwise', () => {
     const without = new ForebayClient({ endpoint: server.endpoint }).upload(source('three.bin', MIB))
     without.start()
     await expect(without.done).rejects.toMatchObject({ code: 'unauthenticated', status: 401 })
+  })
+
+  test('what was sent with the old token and is refused late asks for no second sign-in', async () => {
+    server = await new Server({ ...SETTINGS, FOREBAY_AUTH: 'tokens' }).start()
+    let token = 'wrong'
+    let asked = 0
+    let refused = 0
+    let first: Promise<unknown> = Promise.resolve()
+    const client = new ForebayClient({
+      endpoint: server.endpoint,
+      token: () => token,
+      fetch: async (url, init) => {
+        const answer = await fetch(url, init)
+        if (answer.status === 401 && ++refused > 1) await first
+        return answer
+      },
+      onUnauthenticated: async () => {
+        asked++
+        token = await newToken(server)
+        return true
+      },
+    })
+    const [one, two] = ['one', 'two'].map((name) => client.upload(source(`${name}.bin`, MIB))) as [
+      Upload,
+      Upload,
+    ]
+    first = one.done
+    for (const upload of [one, two]) upload.start()
+    await two.done
+    expect([asked, refused]).toEqual([1, 2])
   })
 })
 
