@@ -129,6 +129,9 @@ class Surfer:
 
     def drop(self, *paths: Path) -> None:
         """Drag files or folders over the page, and drop them."""
+        self.page.wait_for_selector("#pick-files", state="attached")
+        # The page listens once its first picture is painted.
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
         at = {"x": 200, "y": 200}
         data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
