@@ -31,7 +31,7 @@ from app.services.uploads import Uploads
 from app.services.whole_files import WholeFiles
 from app.staging.port import Staging
 
-__all__ = ["Context", "Ctx", "body_of"]
+__all__ = ["Context", "Ctx", "body_of", "whole_address"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class Context:
 async def _context(request: Request) -> Context:  # not `def`: FastAPI would run it in a thread
     context: Context = request.app.state.context
     return context
+
+
+def whole_address(request: Request, context: Context, path: str) -> str:
+    """A `Location` with its origin, since clients differ in what a relative one is relative to (aiotus: what it posted to)."""
+    return (context.settings.public_url or str(request.base_url)).rstrip("/") + path
 
 
 def body_of(request: Request) -> RequestBody:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from app.api.auth import User
-from app.api.context import Context, Ctx, body_of
+from app.api.context import Context, Ctx, body_of, whole_address
 from app.api.files import stored_status
 from app.api.interim import inform, progress_told
 from app.api.problems import answers, problem_response
@@ -98,7 +98,7 @@ class _Talk:
         """What a refusal says beside the problem."""
         fields = {**self.said, "upload-complete": format_boolean(self.processed)}
         if self.live is not None:
-            fields["upload-offset"] = str(_offset(self.live))
+            fields["upload-offset"] = str(self.live.position)
         if isinstance(error, TooLarge):
             fields |= self.speech.limits(_limits(context, self.live))
         return fields
@@ -137,10 +137,6 @@ Talk = Annotated[_Talk, Depends(_talk)]
 
 def _declared(request: Request, name: str) -> DeclaredDigest:
     return parse_digest_lines(request.headers.getlist(name) or None)
-
-
-def _offset(live: LiveUpload) -> int:
-    return live.row.size if live.row.state is UploadState.COMPLETED else live.recorded.prefix
 
 
 def _limits(context: Context, live: LiveUpload | None) -> Limits:
@@ -198,7 +194,7 @@ async def _add(context: Context, request: Request, talk: _Talk, live: LiveUpload
 
 
 def _mismatch(live: LiveUpload, wanted: Append) -> MismatchingOffset:
-    expected = _offset(live)
+    expected = live.position
     return MismatchingOffset(
         f"The upload stands at {expected}; this begins at {wanted.offset}.",
         **{"expected-offset": expected, "provided-offset": wanted.offset},
@@ -300,9 +296,7 @@ async def resumable_create(
         return await _at_once(context, user, request, wanted, body)
     wanted = replace(wanted, completion=Completion.EXPLICIT, resumable=True)
     live = talk.live = await context.uploads.create(user.user, wanted, idempotency_key=None)
-    # Whole, since clients differ in what a relative one is relative to.
-    root = (context.settings.public_url or str(request.base_url)).rstrip("/")
-    talk.said["location"] = f"{root}{router.prefix}/{live.row.id}"
+    talk.said["location"] = whole_address(request, context, f"{router.prefix}/{live.row.id}")
     limits = _limits(context, live)
     talk.said |= talk.speech.limits(limits)
     known = inform(request, talk.speech.announcement(talk.said["location"], limits))

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from app.api.auth import User
-from app.api.context import Context, Ctx, body_of
+from app.api.context import Context, Ctx, body_of, whole_address
 from app.api.files import get_content
 from app.api.problems import answers, problem_response
 from app.core.body import RequestBody
@@ -196,9 +196,8 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
     position = 0
     if creation.carries_bytes:
         position = await context.appender.append(live, 0, body, _check_of(creation, body))
-    # Whole, since clients differ in what a relative one is relative to (aiotus appends it to where it has posted).
-    root = (context.settings.public_url or str(request.base_url)).rstrip("/")
-    headers = {"location": f"{root}{router.prefix}/{live.row.id}", **_standing(context, live, position)}
+    location = whole_address(request, context, f"{router.prefix}/{live.row.id}")
+    headers = {"location": location, **_standing(context, live, position)}
     if not creation.carries_bytes:
         headers.pop("upload-offset", None)
     return Response(status_code=201, headers=headers)
