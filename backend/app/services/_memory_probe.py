@@ -5,7 +5,9 @@ Laws:
   there is none, the machine itself. v2 is looked at before v1. Of several limits the one nearest to being reached is
   reported, for that is the one that will kill.
 - Used is what can't be taken back at once: a cgroup's usage less its `inactive_file` (the spool fills the page cache
-  up to any limit; those pages cost nothing), a machine's MemTotal less MemAvailable.
+  up to any limit; those pages cost nothing), a machine's MemTotal less MemAvailable. Pages that are being written back
+  cost nothing either: where the kernel looks for room and meets them, it puts them on the active list until they are
+  written (mm/vmscan.c, `shrink_folio_list`), and half a cgroup full of spool would look like memory in use.
 - A file that should be there and can't be read or understood is an OSError or a ValueError; no number is made up.
 
 Everything here blocks on files of /proc and /sys: call it in a thread.
@@ -63,6 +65,15 @@ class _Level:
 
     used_bytes: int
     limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """Names of the page cache's parts in a hierarchy's `memory.stat`."""
+
+    inactive: str
+    active: str
+    in_writeback: str
 
 
 class MemoryProbe:
@@ -234,7 +245,7 @@ def _level_v2(directory: Path) -> _Level | None:
     if not numbers:
         return None
     used = int((directory / "memory.current").read_text())
-    return _level(directory, used, min(numbers), "inactive_file")
+    return _level(directory, used, min(numbers), _Cache("inactive_file", "active_file", "file_writeback"))
 
 
 def _level_v1(directory: Path) -> _Level | None:
@@ -244,7 +255,8 @@ def _level_v1(directory: Path) -> _Level | None:
     except FileNotFoundError:
         return None
     used = int((directory / "memory.usage_in_bytes").read_text())
-    return _level(directory, used, limit, "total_inactive_file")
+    cache = _Cache("total_inactive_file", "total_active_file", "total_writeback")
+    return _level(directory, used, limit, cache)
 
 
 def _binds_children_v1(directory: Path) -> bool:
@@ -255,15 +267,16 @@ def _binds_children_v1(directory: Path) -> bool:
         return True
 
 
-def _level(directory: Path, usage: int, limit: int, inactive: str) -> _Level:
+def _level(directory: Path, usage: int, limit: int, cache: _Cache) -> _Level:
     fields = _fields(directory / "memory.stat")
-    if inactive not in fields:
-        raise ValueError(f"{directory / 'memory.stat'} has no {inactive}")
+    if cache.inactive not in fields:
+        raise ValueError(f"{directory / 'memory.stat'} has no {cache.inactive}")
+    reclaimable = fields[cache.inactive] + min(fields.get(cache.active, 0), fields.get(cache.in_writeback, 0))
     limit = min(limit, fields.get(_HIERARCHICAL_LIMIT, limit))
     if limit < 0 or usage < 0:
         raise ValueError(f"{directory}: {usage} of {limit} bytes")
     # The two files are not read in the same instant, so the difference may come out below zero.
-    return _Level(used_bytes=max(0, usage - fields[inactive]), limit_bytes=max(1, limit))
+    return _Level(used_bytes=max(0, usage - reclaimable), limit_bytes=max(1, limit))
 
 
 def _fields(path: Path, unit: str = "") -> dict[str, int]:

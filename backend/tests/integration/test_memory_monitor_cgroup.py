@@ -136,7 +136,9 @@ def test_spooling_more_than_the_limit_keeps_admitting(cgroup: Path, spool_file: 
     assert len(answers) == SPOOLED // MIB // 16
     assert [answer["refusal"] for answer in answers] == [None] * len(answers)
     assert {(answer["limit"], answer["source"], answer["level"]) for answer in answers} == {(LIMIT, "cgroup", "ok")}
-    assert max(answer["usage"] for answer in answers) < 50
+    assert (
+        max(answer["usage"] for answer in answers) < 50
+    )  # also while the kernel moves what it writes between its lists
     assert tidy or cached > 0.8 * LIMIT  # so the page cache was in the way, and did not count
 
 

@@ -49,17 +49,37 @@ class Machine:
         target.write_text(target.read_text() + line)
 
     def v2(
-        self, path: str, current: int, limit: int | str = "max", *, inactive: int = 0, high: int | str = "max"
+        self,
+        path: str,
+        current: int,
+        limit: int | str = "max",
+        *,
+        inactive: int = 0,
+        high: int | str = "max",
+        active: int = 0,
+        writeback: int = 0,
     ) -> None:
         """A v2 cgroup with the memory controller; sizes in MiB."""
         base = f"sys/fs/cgroup/{path}"
         self.write(f"{base}/memory.max", f"{limit * MIB if isinstance(limit, int) else limit}\n")
         self.write(f"{base}/memory.high", f"{high * MIB if isinstance(high, int) else high}\n")
         self.write(f"{base}/memory.current", f"{current * MIB}\n")
-        self.write(f"{base}/memory.stat", f"anon 1\nfile 2\ninactive_file {inactive * MIB}\nactive_file 3\n")
+        self.write(
+            f"{base}/memory.stat",
+            f"anon 1\nfile 2\nfile_writeback {writeback * MIB}\ninactive_file {inactive * MIB}\n"
+            f"active_file {active * MIB}\n",
+        )
 
     def v1(
-        self, path: str, usage: int, limit: int | None, *, inactive: int = 0, hierarchical: int | None = None
+        self,
+        path: str,
+        usage: int,
+        limit: int | None,
+        *,
+        inactive: int = 0,
+        hierarchical: int | None = None,
+        active: int = 0,
+        writeback: int = 0,
     ) -> None:
         """A v1 memory cgroup; sizes in MiB, no limit as the kernel writes it."""
         base = f"sys/fs/cgroup/memory/{path}"
@@ -70,7 +90,9 @@ class Machine:
         self.write(f"{base}/memory.use_hierarchy", "1\n")
         self.write(
             f"{base}/memory.stat",
-            f"inactive_file 0\nhierarchical_memory_limit {effective}\ntotal_inactive_file {inactive * MIB}\n",
+            f"writeback 0\ninactive_file 0\nactive_file 0\nhierarchical_memory_limit {effective}\n"
+            f"total_writeback {writeback * MIB}\ntotal_inactive_file {inactive * MIB}\n"
+            f"total_active_file {active * MIB}\n",
         )
 
 
@@ -111,6 +133,23 @@ def test_v2_limit_counts_usage_without_inactive_file(machine: Machine) -> None:
     machine.v2("system.slice/forebay.service", 500, 512, inactive=450)
     reading = machine.probe()
     assert (reading.used_bytes, reading.limit_bytes, reading.source) == (50 * MIB, 512 * MIB, "cgroup")
+
+
+@pytest.mark.parametrize(
+    ("active", "writeback", "used"),
+    [(200, 180, 120), (200, 300, 100), (200, 0, 300)],
+    ids=["some of the active are being written", "others are as well", "none"],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_pages_being_written_back_are_not_in_the_way(
+    machine: Machine, version: int, active: int, writeback: int, used: int
+) -> None:
+    """The kernel has them on the active list until they are written; what else is active counts."""
+    machine.member_of("4:memory:/a" if version == 1 else "0::/a")
+    machine.mount(version, point="/sys/fs/cgroup/memory" if version == 1 else "/sys/fs/cgroup")
+    make = machine.v1 if version == 1 else machine.v2
+    make("a", 500, 512, inactive=200, active=active, writeback=writeback)
+    assert machine.probe().used_bytes == used * MIB
 
 
 def test_v2_ancestor_nearest_to_its_limit_is_reported(machine: Machine) -> None:
