@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from app.testing.server_process import ServerProcess
 from app.testing.surfer import ELSEWHERE, NETWORK_TROUBLE, Surfer
+
+MY_UPLOADS = "**/api/v1/uploads?*"
 
 
 @pytest.fixture
@@ -98,6 +100,45 @@ def test_an_upload_waits_for_a_new_sign_in(
     field.press("Enter")
     surfer.wait_for_phase("long.bin", "completed")
     assert (guarded.files / "long.bin").read_bytes() == path.read_bytes()
+
+
+def test_a_late_refusal_of_the_former_sign_in_asks_for_no_other(
+    open_page: Callable[..., Surfer],
+    guarded: ServerProcess,
+    make_token: Callable[..., str],
+    revoke_tokens: Callable[..., str],
+    make_file: Callable[..., Path],
+) -> None:
+    """Behind a slow line requests wait with the cookie they were made with; their refusal is no news after a sign-in."""
+    surfer = open_page(guarded.url, expects=NETWORK_TROUBLE)
+    page = surfer.page
+    field = page.get_by_label("Access token")
+    token = make_token(guarded, "anna")
+    field.fill(token)
+    field.press("Enter")
+    expect(page.get_by_text("Nothing here yet.")).to_be_visible()
+    waiting: list[Route] = []
+    page.route(MY_UPLOADS, lambda route: route.continue_() if waiting else waiting.append(route))
+    with page.expect_request(MY_UPLOADS):  # the page hears of an upload that it does not know
+        uploads, own = f"{guarded.url}/api/v1/uploads", {"Authorization": f"Bearer {token}"}
+        upload = page.request.post(uploads, data={"filename": "elsewhere.bin", "size": 4 << 20}, headers=own).json()
+        chunk = bytes(upload["chunk_size"])
+        assert page.request.put(f"{uploads}/{upload['id']}/chunks/0", data=chunk, headers=own).ok
+    surfer.slow_down(2)
+    surfer.choose(make_file("here.bin", 60 << 20))
+    revoke_tokens(guarded, "anna")
+    expect(field).to_be_visible()
+    (request,) = waiting
+    refusal = request.fetch()
+    assert refusal.status == 401
+    field.fill(make_token(guarded, "anna"))
+    surfer.slow_down(0)
+    field.press("Enter")
+    surfer.wait_for_phase("here.bin", "completed")
+    with page.expect_response(lambda answer: "/uploads?" in answer.url and answer.status == 200):
+        request.fulfill(response=refusal)
+    expect(surfer.entry("elsewhere.bin")).to_be_visible()
+    assert field.count() == 0
 
 
 def test_only_an_operator_is_led_to_the_operations(

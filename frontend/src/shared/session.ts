@@ -19,9 +19,17 @@ export async function whoAmI(): Promise<Session | null> {
 
 const KEY = 'forebay.signed-in'
 
+let signedInAt = Number.NEGATIVE_INFINITY
+
+/** Whether somebody has signed in since a moment (`Date.now()`): what was sent before, and refused, is to be sent again. */
+export function hasSignedInSince(moment: number): boolean {
+  return moment <= signedInAt
+}
+
 /** Exchange a token for the cookie; throws `ApiError` when the server does not take it. */
 export async function signIn(token: string): Promise<Session> {
   const session = await api<Session>('POST', '/session', { body: { token } })
+  signedInAt = Date.now()
   remember(true)
   return session
 }

@@ -6,7 +6,7 @@ import { announce } from '../shared/announcer.ts'
 import { bytes, count } from '../shared/format.ts'
 import { Icon } from '../shared/icons.tsx'
 import { PageHead } from '../shared/page-head.tsx'
-import type { Session } from '../shared/session.ts'
+import { hasSignedInSince, type Session } from '../shared/session.ts'
 import { SignIn } from '../shared/sign-in.tsx'
 import { onThemeChange } from '../shared/theme.ts'
 import { Confirm, type Question } from './confirm.tsx'
@@ -43,7 +43,7 @@ export class App extends Component<{ session: Session }, State> {
   readonly #pulse = new Pulse(() => this.setState(({ beat }) => ({ beat: beat + 1 })))
   readonly #history = new History({
     changed: () => this.#pulse.beat(),
-    unauthenticated: () => void this.#askToSignIn(),
+    unauthenticated: (since) => void this.#askToSignIn(since),
   })
   readonly #again = createRef<HTMLInputElement>()
   readonly #endings: (() => void)[] = []
@@ -82,7 +82,7 @@ export class App extends Component<{ session: Session }, State> {
       completed: (file) => announce(`${file.name} is uploaded.`),
       failed: (file) => announce(`${file.name} failed: ${file.forebay?.error?.detail ?? file.error ?? ''}`),
       restored: (files, ghosts) => this.#restored(files, ghosts),
-      onUnauthenticated: () => this.#askToSignIn(),
+      onUnauthenticated: (since) => this.#askToSignIn(since),
     })
     this.#begun(this.#uploader)
     this.#pulse.beat()
@@ -247,8 +247,12 @@ export class App extends Component<{ session: Session }, State> {
     })
   }
 
-  /** Settles when somebody has signed in. */
-  #askToSignIn(): Promise<boolean> {
+  /**
+   * Settles when somebody has signed in. At once for what was sent before that, and is refused late: behind a slow
+   * line requests wait for a connection with the former cookie.
+   */
+  #askToSignIn(since: number): Promise<boolean> {
+    if (hasSignedInSince(since)) return Promise.resolve(true)
     this.#signingIn ??= new Promise((resolve) => this.setState({ signIn: resolve }))
     return this.#signingIn
   }

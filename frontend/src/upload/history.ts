@@ -28,13 +28,16 @@ export class History {
   problem: string | null = null
 
   readonly #changed: () => void
-  readonly #unauthenticated: () => void
+  readonly #unauthenticated: (since: number) => void
   #next: string | null = null
   #refreshing: Promise<void> | null = null
   #again = false
 
-  /** `changed`: something that is shown has; `unauthenticated`: the server wants a sign-in before it lists anything. */
-  constructor(hooks: { changed: () => void; unauthenticated: () => void }) {
+  /**
+   * `changed`: something that is shown has; `unauthenticated`: the server wants a sign-in before it lists anything, as
+   * it said of what was asked at `since` (`Date.now()`).
+   */
+  constructor(hooks: { changed: () => void; unauthenticated: (since: number) => void }) {
     this.#changed = hooks.changed
     this.#unauthenticated = hooks.unauthenticated
   }
@@ -51,6 +54,7 @@ export class History {
   async #refresh(): Promise<void> {
     while (this.#again) {
       this.#again = false
+      const since = Date.now()
       try {
         const page = await api<Page>('GET', `/uploads?limit=${PAGE}`)
         const oldest = page.uploads.at(-1)
@@ -65,7 +69,7 @@ export class History {
         if (!(error instanceof ApiError)) throw error
         // A server that is away is told elsewhere; what is known of the list stays.
         if (error.status > 0 || this.loading) this.problem = error.message
-        if (error.status === 401) this.#unauthenticated()
+        if (error.status === 401) this.#unauthenticated(since)
       }
       this.loading = false
       this.hasMore = this.#next !== null

@@ -34,8 +34,8 @@ export interface UploaderHooks {
   failed(file: PageFile): void
   /** Uploads came back after a refresh; so many of them wait for their file. */
   restored(files: number, ghosts: number): void
-  /** The server wants a sign-in; `true` once there was one. */
-  onUnauthenticated(): Promise<boolean>
+  /** The server refused what was sent at `since` and wants a sign-in; `true` once there was a later one. */
+  onUnauthenticated(since: number): Promise<boolean>
 }
 
 export class Uploader {
@@ -61,7 +61,7 @@ export class Uploader {
       endpoint: API,
       events,
       digester: workerDigester(() => new DigestWorker()),
-      onUnauthenticated: () => hooks.onUnauthenticated(),
+      onUnauthenticated: (since) => hooks.onUnauthenticated(since),
     })
     this.#uppy.on('restored', () => this.#restored())
     this.#uppy.on('state-update', () => hooks.changed())

@@ -25,7 +25,7 @@ export class ForebayClient {
       signIn(since) {
         // What was sent with the old token and is refused late: nobody is to sign in twice for it.
         if (since <= signedInAt) return Promise.resolve(true)
-        signingIn ??= (options.onUnauthenticated?.() ?? Promise.resolve(false))
+        signingIn ??= (options.onUnauthenticated?.(since) ?? Promise.resolve(false))
           .then((signedIn) => {
             if (signedIn) signedInAt = Date.now()
             return signedIn

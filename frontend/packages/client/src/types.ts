@@ -81,9 +81,11 @@ export interface ClientOptions {
   onRequest?: (request: RequestInfo) => void
   /**
    * Called when the server wants a (new) sign-in. Uploads stand in `waiting` until it resolves; `true`: try again,
-   * `false`: they fail with `unauthenticated`. One call at a time, however many requests were refused.
+   * `false`: they fail with `unauthenticated`. One call at a time, however many requests were refused. `since`
+   * (`Date.now()`): when the request was sent; where somebody has signed in later already, elsewhere on the page, the
+   * answer is `true` at once.
    */
-  onUnauthenticated?: () => Promise<boolean>
+  onUnauthenticated?: (since: number) => Promise<boolean>
 }
 
 /** The server's news about the caller's uploads (`GET /api/v1/events`), wherever they come from. */
