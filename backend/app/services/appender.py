@@ -5,7 +5,9 @@ Laws:
 - One request at a time: a newer one, and whoever asks where the upload stands, ends the older one and waits until what
   that brought is recorded. So an answer about the position stays true until the next request.
 - What had come when a request broke off is kept. Where a checksum was declared it is not: all of the request, or nothing.
-- Bytes are recorded piece by piece, none beyond the end of a chunk: a server that dies loses one piece.
+- Bytes are recorded piece by piece while what follows is received; a piece ends with its chunk, or after a second
+  (`CheckpointedSink`). No more is received before what the chunk before has brought is recorded: a server that dies
+  loses the pieces of two chunks at most, of a slow client little more than a second's.
 - Where staging relays (`Relay`), a piece is read when there is room for it, and a request is acknowledged when its
   destination has all of it. Where the upload stands is what has come: it is kept as long as this server lives, and as
   acknowledged bytes no longer (docs/decisions/tus-in-memory.md).
@@ -13,8 +15,10 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextvars import copy_context
 from typing import Final, NamedTuple, Protocol
 
 from app.core.body import RequestBody
@@ -32,12 +36,13 @@ from app.core.errors import (
 from app.core.upload import Chunk, Extent, Mode, UploadState
 from app.core.waiting import Cause
 from app.persistence.repository import Repository
-from app.services.chunk_sink import StagingSink
+from app.services.chunk_sink import CheckpointedSink, StagingSink
 from app.services.deferred_lengths import DeferredLengths
 from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload, Receiver
 from app.services.parallel_chunk_processor import ParallelChunkProcessor
 from app.services.progress import Throughput
+from app.services.recording import Recorder
 from app.services.relay import Relay
 from app.services.upload_concurrency_manager import UploadConcurrencyManager
 from app.services.uploads import Uploads
@@ -146,7 +151,8 @@ class Appender:
             try:
                 await self._take(live, body, receiver, check)
             except SyncFailed as exc:
-                await unbroken(self._uploads.fail(live, exc))
+                with receiver.recording():
+                    await unbroken(self._uploads.fail(live, exc))
                 raise
             if last and live.row.length_deferred:
                 await self._lengths.declare(live, live.recorded.prefix)
@@ -197,28 +203,54 @@ class Appender:
         size = live.row.size if body.length is None else begun + body.length
         limit = self._limit(live, body, size - begun) if check is not None else size - begun
         unjudged: list[_Piece] = []
-        async with AsyncExitStack() as rooms:
+        latest: asyncio.Task[None] | None = None
+        async with AsyncExitStack() as rooms, self._recorder(live, receiver) as recorder:
             while not body.ended:
                 within = live.row.chunk_size - position % live.row.chunk_size
                 piece = Chunk(position // live.row.chunk_size, position, min(within, size - position))
                 room = await self._room(rooms, live, piece, body, receiver)
-                came = await self._bring(live, piece, body, receiver, check, room=room, limit=limit)
+                came = await self._bring(live, piece, body, receiver, recorder, check=check, room=room, limit=limit)
                 if came is None:
                     break
                 position = came.extent.end
-                if check is None:
-                    await self._keep(live, [came])
-                    await rooms.aclose()
-                else:
+                if check is not None:
                     unjudged.append(came)
-                if self._mode is Mode.SEQUENTIAL and check is None and not live.row.is_part:
-                    await self._forwarded(live, piece, came.extent.end, body, receiver)
+                    continue
+                earlier, latest = latest, await self._keep(live, [came], recorder)
+                await rooms.aclose()
+                if self._mode is Mode.SEQUENTIAL and not live.row.is_part:
+                    await self._over(live, recorder)
+                    await self._forwarded(live, piece, position, body, receiver)
+                elif earlier is not None:
+                    await self._over(live, recorder, earlier)
             if check is not None:
                 check.judge()
                 if unjudged:
-                    await self._keep(live, unjudged)
+                    await self._keep(live, unjudged, recorder)
         if position > begun:
             await self._acknowledged(live, begun, position, body, receiver)
+
+    @asynccontextmanager
+    async def _recorder(self, live: LiveUpload, receiver: Receiver) -> AsyncIterator[Recorder]:
+        """Inside, pieces are recorded; afterwards all are, and it is seen whether the upload is whole."""
+
+        async def record(extents: Sequence[Extent]) -> None:
+            await self._processor.record(live, extents)
+            self._uploads.transfers.poke(live)
+
+        recorder = Recorder(record, receiver.interruption.interrupt)
+        try:
+            yield recorder
+        finally:
+            if recorder.used:
+                with receiver.recording():
+                    await self._over(live, recorder)
+                    await self._uploads.recorded(live)
+
+    @staticmethod
+    async def _over(live: LiveUpload, recorder: Recorder, task: asyncio.Task[None] | None = None) -> None:
+        with live.waits.of(Cause.DISK):
+            await recorder.over(task)
 
     async def _forwarded(self, live: LiveUpload, piece: Chunk, end: int, body: RequestBody, receiver: Receiver) -> None:
         """In sequential mode: return when the destination's side has the piece."""
@@ -265,24 +297,29 @@ class Appender:
         piece: Chunk,
         body: RequestBody,
         receiver: Receiver,
-        check: Check | None,
+        recorder: Recorder,
         *,
+        check: Check | None,
         room: Room | None,
         limit: int,
     ) -> _Piece | None:
         """Stage the next piece; None: there was none. What came of one that broke off is recorded here."""
         sink = self._processor.staging_sink(live, piece)
-        receiver.received = lambda: sink.received
+        receiver.received = lambda: sink.position - piece.offset
         live.waits.watch(sink.storing)
         try:
             async with receiver.interruption:
                 await body.deliver(
-                    _both(check, sink), limit=limit, owner=live.row.owner, most=max(1, piece.length), waits=live.waits
+                    self._way(sink, recorder, check),
+                    limit=limit,
+                    owner=live.row.owner,
+                    most=max(1, piece.length),
+                    waits=live.waits,
                 )
-            return _came(sink, piece, room) if sink.received else None
+            return await self._came(live, sink, room) if sink.received else None
         except _BROKEN_OFF as exc:
             if check is None and sink.received and not live.row.ended:
-                await self._keep(live, [_came(sink, piece, room)])
+                await self._keep(live, [await self._came(live, sink, room)], recorder)
             self._processor.count_failure(live, piece, exc)
             raise
         except ForebayError as exc:
@@ -293,18 +330,39 @@ class Appender:
             live.waits.unwatch(sink.storing)
             receiver.received = lambda: 0
 
-    async def _keep(self, live: LiveUpload, pieces: list[_Piece]) -> None:
+    def _way(self, sink: StagingSink, recorder: Recorder, check: Check | None) -> Callable[[memoryview], None]:
+        """What bytes go through, in a worker thread."""
+        if check is not None:
+            return _both(check, sink)
+        if self._relay is not None:  # keeps whole pieces
+            return sink
+        loop, context = asyncio.get_running_loop(), copy_context()
+
+        def on_piece(extent: Extent) -> None:
+            loop.call_soon_threadsafe(recorder.add, [extent], context=context)
+
+        return CheckpointedSink(sink, on_piece)
+
+    async def _came(self, live: LiveUpload, sink: StagingSink, room: Room | None) -> _Piece:
+        """What came, and is finished: by its last byte (see `StagingSink`) or, where that did not come, here."""
+        if not sink.whole:
+            if room is not None:
+                sink.finish()
+            elif self._durable:
+                with live.receivers[_APPENDING].recording(), live.waits.of(Cause.DISK):
+                    await self._staging.sync(live.row.id)
+        return _Piece(sink.extent(), room)
+
+    async def _keep(self, live: LiveUpload, pieces: list[_Piece], recorder: Recorder) -> asyncio.Task[None] | None:
+        """See to it that they are recorded: where staging relays, its destination does; else with the task returned."""
+        if self._relay is None:
+            return recorder.add([extent for extent, _ in pieces])
         with live.receivers[_APPENDING].recording():
-            if self._relay is not None:
-                for extent, room in pieces:
-                    if room is not None:
-                        self._relay.arrived(live, room, extent)
-            else:
-                with live.waits.of(Cause.DISK):
-                    if self._durable:
-                        await self._staging.sync(live.row.id)
-                    await unbroken(self._processor.record(live, [extent for extent, _ in pieces]))
+            for extent, room in pieces:
+                if room is not None:
+                    self._relay.arrived(live, room, extent)
             await self._uploads.recorded(live)
+        return None
 
 
 class _Piece(NamedTuple):
@@ -314,16 +372,7 @@ class _Piece(NamedTuple):
     room: Room | None
 
 
-def _came(sink: StagingSink, piece: Chunk, room: Room | None) -> _Piece:
-    if room is not None and sink.received < piece.length:
-        sink.finish()
-    return _Piece(sink.extent(), room)
-
-
-def _both(check: Check | None, sink: StagingSink) -> Callable[[memoryview], None]:
-    if check is None:
-        return sink
-
+def _both(check: Check, sink: StagingSink) -> Callable[[memoryview], None]:
     def take(view: memoryview) -> None:
         check.update(view)
         sink(view)

@@ -1,7 +1,8 @@
 """Where a chunk's bytes go, in a worker thread: checksum, then staging.
 
 Laws: called by one thread at a time, in order; opened by its first bytes and finished by its last, so that a chunk costs
-no thread hop of its own; `close` is called by the owner when no thread uses it any more.
+no thread hop of its own, nor does a piece of one (`CheckpointedSink`); `close` is called by the owner when no thread uses
+it any more.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from app.protocols.digest import DeclaredDigest
 from app.services.where_time_goes import ThreadTime
 from app.staging.port import Durability, Staging, StagingWriter
 
-__all__ = ["ChecksumSink", "StagingSink"]
+__all__ = ["CheckpointedSink", "ChecksumSink", "StagingSink"]
 
 _WORTH_THE_GIL_BYTES = 256 * KIB
+_CHECKPOINT_S = 1.0
+_LEAST_CHECKPOINT_BYTES = 256 * KIB
+_SHARE = 4096
 _RETRY_PAUSE_S = 0.05  # doubled with each attempt; a worker thread waits, so it is short
 
 
@@ -33,7 +37,7 @@ class ChecksumSink:
         self._declared = declared
         self._sha256 = hashlib.sha256() if always_sha256 or declared.sha256 is not None else None
         self._crc = 0
-        self._received = 0
+        self.position = chunk.offset  # of the next byte, in the file
         self.storing = ThreadTime()
 
     def __call__(self, view: memoryview) -> None:
@@ -42,7 +46,7 @@ class ChecksumSink:
         self._crc = crc32c.crc32c(view, self._crc, gil_release_mode=int(len(view) >= _WORTH_THE_GIL_BYTES))
         if self._sha256 is not None:
             self._sha256.update(view)
-        self._received += len(view)
+        self.position += len(view)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -50,7 +54,12 @@ class ChecksumSink:
     @property
     def received(self) -> int:
         """Bytes so far."""
-        return self._received
+        return self.position - self._chunk.offset
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the chunk, or of what was not cut off of it, has come."""
+        return self.position == self._chunk.end
 
     def hasher(self) -> hashlib._Hash:
         """SHA-256 of the bytes so far, where it was asked for."""
@@ -68,7 +77,7 @@ class ChecksumSink:
         sha_differs = self._declared.sha256 is not None and self.hasher().digest() != self._declared.sha256
         if crc_differs or sha_differs:
             raise DigestMismatch(chunk=self._chunk.number)
-        return Extent(self._chunk.offset, self._received, self._crc)
+        return Extent(self._chunk.offset, self.received, self._crc)
 
 
 class StagingSink(ChecksumSink):
@@ -101,7 +110,7 @@ class StagingSink(ChecksumSink):
         self.storing.begin()
         try:
             self._store(view)
-            if self.received == self._chunk.length:
+            if self.whole:
                 self.finish()
         finally:
             self.storing.end()
@@ -127,7 +136,43 @@ class StagingSink(ChecksumSink):
         if self._writer is not None:
             self._writer.finish(self._durability)
 
+    def cut(self) -> Extent:
+        """What came is an extent, of a chunk of which no digest is declared; what follows is another one. Blocks as `finish`."""
+        self.finish()
+        self.close()
+        extent = self.extent()
+        self._writer = None
+        self._crc = 0
+        self._chunk = Chunk(self._chunk.number, extent.end, self._chunk.end - extent.end)
+        return extent
+
     def close(self) -> None:
         """Give the writer back."""
         if self._writer is not None:
             self._writer.close()
+
+
+class CheckpointedSink:
+    """Stores, and every second cuts off what came, so that a slow client loses little with the server.
+
+    Not for a few bytes: each piece is a row of the database. Nor for less than a 4096th of the file so far: so a file has
+    some ten thousands of them at most, however slowly it comes.
+    """
+
+    def __init__(
+        self, sink: StagingSink, on_piece: Callable[[Extent], None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Cut what goes into `sink`; `on_piece` is called in the thread."""
+        self._sink = sink
+        self._on_piece = on_piece
+        self._clock = clock
+        self._due = clock() + _CHECKPOINT_S
+
+    def __call__(self, view: memoryview) -> None:
+        """Take the next bytes."""
+        self._sink(view)
+        if self._clock() < self._due or self._sink.whole:
+            return
+        if self._sink.received >= max(_LEAST_CHECKPOINT_BYTES, self._sink.position // _SHARE):
+            self._on_piece(self._sink.cut())
+            self._due = self._clock() + _CHECKPOINT_S

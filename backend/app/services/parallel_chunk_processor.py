@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from typing import Any
 
@@ -321,7 +321,7 @@ class ParallelChunkProcessor:
         if live.crc32c_of(chunk) != extent.crc32c:
             raise ChunkConflict(chunk=chunk.number)
 
-    async def record(self, live: LiveUpload, extents: list[Extent]) -> None:
+    async def record(self, live: LiveUpload, extents: Sequence[Extent]) -> None:
         """Tell the database of what is staged, then everybody; to be run `unbroken`.
 
         Raises:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
-from app.core.errors import DatabaseUnavailable
+from app.core.errors import DatabaseUnavailable, ForebayError
 from app.core.upload import Extent, UploadState
 from app.persistence.repository import Repository
+from app.services.interruption import unbroken
 from app.services.live import LiveUpload
 
-__all__ = ["record_extents"]
+__all__ = ["Recorder", "record_extents"]
 
 
 async def record_extents(
@@ -44,3 +47,58 @@ async def record_extents(
         live.attempts.pop(number, None)
         live.failed_chunks.discard(number)
         live.record(extent)
+
+
+class Recorder:
+    """Records pieces of one request while what comes behind them is received.
+
+    Laws: in order, one transaction at a time; behind one that failed none is begun, so that nothing recorded has a gap
+    before it. Event loop only.
+    """
+
+    def __init__(
+        self,
+        record: Callable[[Sequence[Extent]], Coroutine[Any, Any, None]],
+        on_failure: Callable[[ForebayError], None],
+    ) -> None:
+        """Record nothing yet.
+
+        Args:
+            record: in one transaction.
+            on_failure: told at once of what `record` raises.
+        """
+        self._record = record
+        self._on_failure = on_failure
+        self._last: asyncio.Task[None] | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether there was anything to record."""
+        return self._last is not None
+
+    def add(self, extents: Sequence[Extent]) -> asyncio.Task[None]:
+        """Record these together, behind those before. The task is for `over`."""
+        self._last = asyncio.create_task(self._behind(self._last, extents), name="record-pieces")
+        return self._last
+
+    async def _behind(self, before: asyncio.Task[None] | None, extents: Sequence[Extent]) -> None:
+        if before is not None:
+            await before
+        try:
+            await self._record(extents)
+        except ForebayError as exc:
+            self._on_failure(exc)
+            raise
+
+    async def over(self, task: asyncio.Task[None] | None = None) -> None:
+        """Return when that, or all, is recorded, or will not be; also when cancelled, then the cancellation goes on.
+
+        Raises:
+            What `record` has raised.
+        """
+        if (awaited := task or self._last) is not None:
+            await unbroken(_result(awaited))
+
+
+async def _result(task: asyncio.Task[None]) -> None:
+    await task

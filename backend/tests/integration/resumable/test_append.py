@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -58,6 +59,22 @@ def test_progress_is_told(resumable: Resumable) -> None:
             assert int(answer.headers["upload-offset"]) > told
             told = int(answer.headers["upload-offset"])
         assert (answer.status, answer.headers["upload-offset"]) == (201, str(len(content)))
+
+
+def test_progress_is_told_to_who_is_slow(resumable: Resumable) -> None:
+    """As long as bytes come, and not only when a chunk of 16 MiB has."""
+    length = 16 * MIB
+    path = resumable.begin(length)
+    with resumable.raw() as raw:
+        fields = {**PARTIAL, "Upload-Offset": "0", "Upload-Complete": "?1", "Content-Length": str(length)}
+        resumable.send_head(raw, "PATCH", path, fields)
+        sent = 0
+        while not select.select([raw.sock], [], [], 0.01)[0] and sent < 12 * MIB:
+            raw.send(bytes(MIB // 16))
+            sent += MIB // 16
+        interim = raw.answer()
+        assert interim.status == 104
+        assert 0 < int(interim.headers["upload-offset"]) <= sent
 
 
 def test_no_progress_for_a_client_of_another_version(resumable: Resumable) -> None:
