@@ -160,6 +160,44 @@ async def test_a_signal_leaves_a_resumable_upload_and_says_so(
     assert fake.repeats == []
 
 
+ENDING = """
+import asyncio, sys, time
+from forebay.cli._run import run
+
+async def work():
+    try:
+        print("working", flush=True)
+        if sys.argv[1] == "is told to stop":
+            await asyncio.Event().wait()
+    finally:
+        if sys.argv[1] == "is told to stop":
+            print("ending", flush=True)
+            await asyncio.Event().wait()
+    return 0
+
+run(work())
+print("ending", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stage", ["is told to stop", "is done"])
+def test_a_signal_while_it_is_ending_ends_it_at_once_and_without_a_traceback(stage: str) -> None:
+    """Who presses Ctrl+C twice wants to be rid of it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING, stage], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "working\n"
+        if stage == "is told to stop":
+            process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == -signal.SIGINT
+        assert process.stderr.read() == ""
+
+
 async def test_a_report_that_nobody_reads_does_not_stop_the_upload(
     fake: FakeForebay, state_dir: Path, make_file: MakeFile
 ) -> None:

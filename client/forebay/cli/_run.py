@@ -16,6 +16,7 @@ __all__ = ["FAILURE", "advice", "clean", "run"]
 
 FAILURE = 1
 _BY_SIGNAL = 128
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def clean(text: str) -> str:
@@ -43,7 +44,8 @@ def advice(error: Exception, *, resumable: bool = False) -> str:
 def run(work: Coroutine[Any, Any, int], *, on_signal: Callable[[signal.Signals], None] | None = None) -> int:
     """Run to the end, or to SIGINT or SIGTERM; gives the exit code (130, 143 for the signals).
 
-    The first signal stops the work in good order; a second one ends the process at once.
+    The first signal stops the work in good order; a second one ends the process at once, and so does one that comes when
+    the work is done: nothing is left but to leave.
     """
     stamina.instrumentation.set_on_retry_hooks(())  # retries are told by the command itself
     caught: list[signal.Signals] = []
@@ -52,15 +54,20 @@ def run(work: Coroutine[Any, Any, int], *, on_signal: Callable[[signal.Signals],
         loop = asyncio.get_running_loop()
         task = loop.create_task(work)
 
+        def let_end() -> None:
+            for each in _SIGNALS:
+                loop.remove_signal_handler(each)
+                signal.signal(each, signal.SIG_DFL)  # Python's own of SIGINT would show a traceback
+
         def stop(number: signal.Signals) -> None:
             caught.append(number)
-            for each in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(each)
+            let_end()
             task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, stop, number)
         await asyncio.wait([task])
+        let_end()
         return FAILURE if task.cancelled() else task.result()
 
     code = asyncio.run(guarded())
