@@ -18,9 +18,9 @@ __all__ = ["Flight", "Meter"]
 _INTERVAL_S: Final = 0.1
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Flight:
-    """A body on its way."""
+    """A body on its way; one of many that may be equally far."""
 
     sent: int = 0
 
