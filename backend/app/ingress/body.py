@@ -18,6 +18,7 @@ from app.core.errors import BodyTooLarge, ClientGone, ForebayError
 from app.core.waiting import UNOBSERVED, WaitObserver
 from app.ingress.config import IngressConfig, Lease
 from app.ingress.pace import Pace
+from app.posix.light_event import LightEvent
 
 __all__ = ["BodyBase"]
 
@@ -40,7 +41,7 @@ class BodyBase(ABC):
         self._on_wanted = on_wanted
         self._pace = Pace(idle_s=config.body_idle_s, min_rate_bytes=config.min_rate_bytes)
         self._failure: ForebayError | None = None
-        self._gone = asyncio.Event()
+        self._gone = LightEvent()
         self._patience: asyncio.Timeout | None = None  # of a wait that `fail` has to end
         self._delivered = 0  # by calls that have returned
         self._whole = False

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, ST
 from app.core.errors import ClientGone, ForebayError, InternalError, RequestTimedOut
 from app.ingress.inbound import Inbound
 from app.ingress.pace import Pace
+from app.posix.light_event import LightEvent
 from app.protocols.problem import problem_document
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Exchange:
         self.response_complete = False
         self.disconnected = False  # nothing can be written any more
         self.body: BodyBase  # set by the connection, which knows the way
-        self.arrived = asyncio.Event()  # input, the end of it, or of the exchange
+        self.arrived = LightEvent()  # input, the end of it, or of the exchange
         self._connection = connection
         self._expects_continue = head.expects_continue
         self._method = head.method

@@ -31,8 +31,6 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
@@ -51,6 +49,7 @@ from app.ingress.pump import PumpedBody
 from app.ingress.readiness import HANGUP
 from app.ingress.uptake import Uptake
 from app.ingress.wire import HEAD_READ_BYTES, SCRATCH_BYTES, Wire
+from app.posix.light_event import LightEvent
 from app.protocols.problem import problem_document
 
 __all__ = ["HttpProtocol", "refusal"]
@@ -60,6 +59,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=@-]{8,128}")
 _INBOX_HIGH_WATER_BYTES: Final = 64 * 1024
 _HANGUP_AGAIN_S: Final = 0.1
 _CHUNKED_END: Final = b"\r\n\r\n"
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Phase(Enum):
@@ -100,10 +100,21 @@ def _readable_bytes(sock: socket.socket) -> int:
     return count[0]
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with our own reading, bodies and endings."""
+def _second_reading(head: bytes) -> None:
+    """Have llhttp read a head as well: what it does not understand is refused. It is told of nothing, and kept by nobody."""
+    try:
+        httptools.HttpRequestParser(None).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass  # RFC 9110 section 7.8: an upgrade may be ignored, and it is
+    except httptools.HttpParserError as exc:
+        raise MalformedRequest from exc
+
+
+class HttpProtocol(asyncio.Protocol):
+    """Our own reading, bodies and endings, for uvicorn's server."""
 
     wire: Wire
+    transport: Any  # the wire's
 
     def __init__(
         self,
@@ -113,17 +124,24 @@ class HttpProtocol(HttpToolsProtocol):
         engine: Engine,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(config, server_state, app_state, loop)
         self.engine = engine
+        self.loop = loop
+        self.server_state = server_state
         self.exchange: Exchange | None = None
         self.phase = Phase.HEAD
         self.stopping = False
+        self._app = config.loaded_app
+        self._app_state = app_state
+        self._connections: set[Any] = server_state.connections
         self._inbox = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._discarded = 0
         self._to_drain = 0
         self._watched = -1
         self._between = False  # waiting for the first byte after an exchange
+        self._writable = LightEvent()
+        self._writable.set()
+        self._uptake: Uptake | None = None  # made when the peer first has to be waited for
 
     # -- the wire's calls ----------------------------------------------------------------------------------------
 
@@ -131,18 +149,9 @@ class HttpProtocol(HttpToolsProtocol):
         """The connection stands."""
         self.wire = wire
         self.transport = wire.transport
-        self.flow = FlowControl(wire.transport)
-        config = self.engine.config
-        self._uptake = Uptake(
-            Pace(idle_s=config.body_idle_s, min_rate_bytes=config.min_rate_bytes),
-            loop=self.loop,
-            untaken_bytes=wire.untaken_bytes,
-            cut_off=wire.reset,
-        )
-        self.server = get_local_addr(wire.transport)
-        self.client = get_remote_addr(wire.transport)
-        self.scheme = "https" if wire.tls else "http"
-        self.connections.add(self)
+        self._server = get_local_addr(wire.transport)
+        self._client = get_remote_addr(wire.transport)
+        self._connections.add(self)
         self._set_timer(self.engine.config.header_timeout_s, self._head_expired)
         if self.stopping:
             self.end()
@@ -152,24 +161,34 @@ class HttpProtocol(HttpToolsProtocol):
         del exc
         self.phase = Phase.CLOSED
         self._cancel_timer()
-        self._uptake.end()
+        if self._uptake is not None:
+            self._uptake.end()
         self._forget_hangup()
-        self.connections.discard(self)
+        self._connections.discard(self)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.disconnected = True
             self._client_left(exchange)
-        self.flow.resume_writing()
+        self._writable.set()
 
     def pause_writing(self) -> None:
         """The transport's write buffer is full."""
+        if self._uptake is None:
+            config = self.engine.config
+            self._uptake = Uptake(
+                Pace(idle_s=config.body_idle_s, min_rate_bytes=config.min_rate_bytes),
+                loop=self.loop,
+                untaken_bytes=self.wire.untaken_bytes,
+                cut_off=self.wire.reset,
+            )
         self._uptake.begin()
-        super().pause_writing()
+        self._writable.clear()
 
     def resume_writing(self) -> None:
         """There is room again."""
-        self._uptake.end()
-        super().resume_writing()
+        if self._uptake is not None:
+            self._uptake.end()
+        self._writable.set()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come; what they are depends on the phase."""
@@ -208,39 +227,30 @@ class HttpProtocol(HttpToolsProtocol):
                 self.wire.resume()
                 return
             head = parse_head(raw, max_fields=config.max_header_fields)
-            scope = self._scope(head, raw)
+            _second_reading(raw)
         except ForebayError as error:
             self._refuse(error)
             return
-        self._begin(head, scope)
+        self._begin(head, self._scope(head))
 
-    def _scope(self, head: RequestHead, raw: bytes) -> dict[str, Any]:
-        """The ASGI scope; the second reader, llhttp, must understand the head too."""
-        self.parser = httptools.HttpRequestParser(self)
-        try:
-            self.parser.feed_data(raw)
-        except httptools.HttpParserUpgrade:
-            pass  # RFC 9110 section 7.8: an upgrade may be ignored, and it is
-        except httptools.HttpParserError as exc:
-            raise MalformedRequest from exc
+    def _scope(self, head: RequestHead) -> dict[str, Any]:
+        """The ASGI scope."""
         path, _, query = head.target.partition(b"?")
-        scope: dict[str, Any] = dict(self.scope)
-        scope["headers"] = head.fields
-        scope["http_version"] = head.version
-        scope["method"] = head.method.decode("ascii")
-        scope["raw_path"] = path
-        scope["path"] = urllib.parse.unquote(path.decode("ascii"))
-        scope["query_string"] = query
-        return scope
-
-    def on_headers_complete(self) -> None:
-        """The second reader, llhttp, agrees; the exchange begins when it has read the whole head without an error."""
-
-    def on_body(self, body: bytes) -> None:
-        """Never: a parser is given a head and nothing else."""
-
-    def on_message_complete(self) -> None:
-        """A head without body is a whole message to llhttp; what is one, `Inbound` decides."""
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": head.version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": "https" if self.wire.tls else "http",
+            "method": head.method.decode("ascii"),
+            "root_path": "",
+            "path": urllib.parse.unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "headers": head.fields,
+            "state": self._app_state.copy(),
+        }
 
     def _begin(self, head: RequestHead, scope: dict[str, Any]) -> None:
         self._cancel_timer()
@@ -266,7 +276,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self.stopping:
             exchange.keep_alive = False
         self._watch_hangup()
-        self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type]  # needs `run_asgi` of it, and no more
+        task = self.loop.create_task(exchange.run_asgi(self._app))
+        self.server_state.tasks.add(task)
+        task.add_done_callback(self.server_state.tasks.discard)
 
     def _body(self, exchange: Exchange, *, chunked: bool) -> BodyBase:
         if chunked:
@@ -297,12 +309,11 @@ class HttpProtocol(HttpToolsProtocol):
     @property
     def takes_more(self) -> bool:
         """Whether what is written now goes out without waiting for the client to read."""
-        return not self.flow.write_paused and not self.transport.is_closing()
+        return self._writable.is_set() and not self.transport.is_closing()
 
     async def writable(self) -> None:
         """Return when the transport takes more, or the connection is lost."""
-        if self.flow.write_paused:
-            await self.flow.drain()
+        await self._writable.wait()
 
     def can_be_kept(self, exchange: Exchange) -> bool:
         """Whether a next request can follow what is unread of this one's body."""
@@ -435,7 +446,7 @@ class HttpProtocol(HttpToolsProtocol):
         if events & (select.EPOLLHUP | select.EPOLLERR):
             exchange.disconnected = True
             self._client_left(exchange)
-            self.flow.resume_writing()
+            self._writable.set()
         elif exchange.body.reading_itself or self._rest_is_here(exchange):
             self.loop.call_later(_HANGUP_AGAIN_S, self._watch_hangup)
         else:

@@ -25,6 +25,7 @@ from app.core.ranges import ByteRange, RangeSet
 from app.core.upload import Chunk, Extent, StoredFile, Upload, UploadState
 from app.core.waiting import Cause
 from app.destinations.port import Abilities, TransferSession
+from app.posix.light_event import LightEvent
 from app.services.interruption import Interruption
 from app.services.limits.send_plan import SendPlan
 from app.services.prefix_digest import PrefixDigest
@@ -43,7 +44,7 @@ class Receiver:
     """A connection that brings a chunk."""
 
     interruption: Interruption = field(default_factory=Interruption)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: LightEvent = field(default_factory=LightEvent)
     received: Callable[[], int] = lambda: 0
     stored: bool = False
     """What came is in staging, and nothing else goes there before its interruption was looked at."""
@@ -111,10 +112,10 @@ class LiveUpload:
         self._forgotten = 0  # how often something was forgotten
         self.begun_anew = 0  # how often everything was
         self.queued: Counter[int] = Counter()  # connections that wait for room, by chunk
-        self.verified = asyncio.Event()
+        self.verified = LightEvent()
         self.verified.set()
-        self.ended = asyncio.Event()
-        self.gone = asyncio.Event()  # nothing of it is held or kept any more
+        self.ended = LightEvent()
+        self.gone = LightEvent()  # nothing of it is held or kept any more
         # -- the transfer's
         self.digest = PrefixDigest()
         self.abilities = Abilities()  # of its destination
