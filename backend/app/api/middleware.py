@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.late import answer_late
 from app.core.errors import ForebayError, InternalError, InvalidRequest
 from app.protocols.problem import problem_document
 
@@ -45,6 +46,8 @@ _HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/system/upload-status"})
+_KEPT = ("type", "method", "path", "client", "state", "route")
+"""Of the scope, for what comes after the framework."""
 _GONE = 499
 
 
@@ -70,6 +73,7 @@ class Surroundings:
             return
         request_id = scope.get("extensions", {}).get("forebay.request_id") or uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        scope = dict(scope)  # what the framework puts there goes with it
         started = time.perf_counter()
         status = 0
 
@@ -80,21 +84,24 @@ class Surroundings:
                 message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                if self._is_foreign_host(scope):
-                    await self._refuse(
-                        scope, send_with_headers, InvalidRequest("This server does not go by that host name.")
-                    )
-                else:
-                    await self._app(scope, receive, send_with_headers)
-            except Exception as exc:
-                if status != 0:
-                    raise self._broken_off(scope, exc) from exc
-                log.exception("request failed", method=scope["method"], path=scope["path"])
-                await self._refuse(scope, send_with_headers, InternalError())
-            finally:
-                self._note(scope, status, time.perf_counter() - started)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            if self._is_foreign_host(scope):
+                await self._refuse(
+                    scope, send_with_headers, InvalidRequest("This server does not go by that host name.")
+                )
+            else:
+                await self._app(scope, receive, send_with_headers)
+                scope = {name: scope[name] for name in _KEPT if name in scope}
+                await answer_late(scope, receive)
+        except Exception as exc:
+            if status != 0:
+                raise self._broken_off(scope, exc) from exc
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            await self._refuse(scope, send_with_headers, InternalError())
+        finally:
+            self._note(scope, status, time.perf_counter() - started)
+            structlog.contextvars.unbind_contextvars("request_id")
 
     @staticmethod
     def _broken_off(scope: Scope, exc: Exception) -> ForebayError:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from app.core.errors import (
     BodyTooLarge,
@@ -45,15 +46,15 @@ class MethodNotAllowed(ForebayError):
     code, status, title = "method-not-allowed", 405, "Method not allowed"
 
 
-def request_id_of(request: Request) -> str:
+def request_id_of(scope: Scope) -> str:
     """The id under which the log has this request."""
-    return str(request.scope["state"]["request_id"])
+    return str(scope["state"]["request_id"])
 
 
-def problem_response(request: Request, error: ForebayError) -> Response:
+def problem_response(scope: Scope, error: ForebayError) -> Response:
     """The answer for an error."""
-    request.scope["state"]["problem"] = error
-    status, headers, body = problem_document(error, request_id_of(request))
+    scope["state"]["problem"] = error
+    status, headers, body = problem_document(error, request_id_of(scope))
     response = Response(body, status_code=status)
     response.raw_headers = list(headers)
     if isinstance(error, Unauthenticated):
@@ -66,7 +67,7 @@ def problem_response(request: Request, error: ForebayError) -> Response:
 async def _ours(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, ForebayError):
         raise exc
-    return problem_response(request, exc)
+    return problem_response(request.scope, exc)
 
 
 async def _validation(request: Request, exc: Exception) -> Response:
@@ -75,7 +76,9 @@ async def _validation(request: Request, exc: Exception) -> Response:
     fields = [
         {"field": ".".join(str(part) for part in item["loc"]), "message": str(item["msg"])} for item in exc.errors()
     ]
-    return problem_response(request, InvalidRequest("A parameter can't be used; see `errors`.", errors=fields[:20]))
+    return problem_response(
+        request.scope, InvalidRequest("A parameter can't be used; see `errors`.", errors=fields[:20])
+    )
 
 
 async def _http(request: Request, exc: Exception) -> Response:
@@ -83,7 +86,7 @@ async def _http(request: Request, exc: Exception) -> Response:
         raise exc
     known: dict[int, type[ForebayError]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
     error = known.get(exc.status_code, InvalidRequest if exc.status_code < 500 else InternalError)()  # noqa: PLR2004
-    response = problem_response(request, error)
+    response = problem_response(request.scope, error)
     for name, value in (exc.headers or {}).items():
         response.headers[name] = value
     return response

@@ -116,7 +116,7 @@ class _Route(APIRoute):
             try:
                 response = await handle(request)
             except ForebayError as exc:
-                response = problem_response(request, exc)
+                response = problem_response(request.scope, exc)
                 response.headers.update(talk.refusal(request.app.state.context, exc))
             response.headers.update(talk.speech.name)
             return response

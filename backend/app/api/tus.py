@@ -68,7 +68,7 @@ class _Route(APIRoute):
             try:
                 response = await handle(request)
             except ForebayError as exc:
-                response = problem_response(request, exc)
+                response = problem_response(request.scope, exc)
                 if isinstance(exc, UnsupportedProtocolVersion):
                     response.headers["tus-version"] = tus.VERSION
             if request.method != "OPTIONS":
