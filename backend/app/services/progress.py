@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 
 from app.services.limits.durations import DurationHistogram
@@ -21,7 +20,7 @@ class RateWindow:
         self.window_s = window_s
         self._clock = clock
         self._bucket_s = window_s / 10
-        self._buckets: deque[tuple[int, float]] = deque()
+        self._buckets: list[tuple[int, float]] = []  # a dozen at most; there are two windows for each upload
         self._born = clock()
 
     def add(self, amount: float = 1) -> None:
@@ -35,7 +34,7 @@ class RateWindow:
 
     def _trim(self, at: int) -> None:
         while self._buckets and self._buckets[0][0] <= at - 10:
-            self._buckets.popleft()
+            del self._buckets[0]
 
     @property
     def total(self) -> float:

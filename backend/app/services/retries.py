@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from dataclasses import astuple, dataclass
 from typing import Final, Literal
 
@@ -40,7 +39,7 @@ class Retries:
     def __init__(self, dumped: str | None = None) -> None:
         """Go on from what `dump` gave."""
         self.total, failed = json.loads(dumped) if dumped is not None else (0, [])
-        self._failed = deque((FailedAttempt(*each) for each in failed), maxlen=KEPT)
+        self._failed = [FailedAttempt(*each) for each in failed]
 
     def dump(self) -> str | None:
         """For the upload's row; None: nothing has failed."""
@@ -50,6 +49,7 @@ class Retries:
     def failed(self, step: Step, code: str, attempt: int, *, chunk: int | None = None) -> None:
         """An attempt failed; whether there will be another is not known yet."""
         self._failed.append(FailedAttempt(time.time(), step, chunk, attempt, code))
+        del self._failed[:-KEPT]
 
     def again(self) -> None:
         """What had failed is tried again."""
@@ -58,4 +58,4 @@ class Retries:
     @property
     def last(self) -> list[FailedAttempt]:
         """The last `KEPT`, oldest first."""
-        return list(self._failed)
+        return self._failed[-KEPT:]

@@ -6,7 +6,7 @@ Laws:
 - It is closed only when nobody uses it and nothing written through it is unsynced (or the upload is gone).
 - A failed sync makes the place damaged for good: every later sync or writer of it fails.
 - The table's lock is held for bookkeeping only, never over a system call that can wait for a disk. A place's own
-  lock covers opening.
+  lock covers opening, and the making of its rounds of syncs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Place:
             entry_durable: whether the file's name is known to survive a power cut.
         """
         self.fd = _CLOSED
-        self.opening = Lock()
+        self.opening = Lock()  # what is made with the first use
         # The kernel lets one thread write to a file at a time, and those who wait there spin on a processor that the
         # others need (rwsem): as chunks of one file, 512 MiB then came at a third of the rate, now and again.
         self.writing = Lock()
@@ -63,7 +63,7 @@ class Place:
         self.damaged = False
         self.gone = False
         self.entry_durable = entry_durable
-        self._rounds = SyncRounds()
+        self._rounds: SyncRounds | None = None  # most are never synced one by one
 
     def sync_data(self) -> None:
         """Make what was written before this call durable; concurrent callers share a sync.
@@ -71,7 +71,9 @@ class Place:
         Raises:
             OSError: it failed, now or before.
         """
-        self._rounds.share(self._sync_once)
+        with self.opening:
+            rounds = self._rounds = self._rounds or SyncRounds()
+        rounds.share(self._sync_once)
 
     def _sync_once(self) -> None:
         if self.damaged:
