@@ -16,8 +16,8 @@ __all__ = ["held"]
 KIB = 1024
 _PER_UPLOAD = 64  # the most chunks in flight that a server allows for one
 _CHUNK = MIB
-_EACH = 2  # descriptors of the server for a connection whose body is on its way: the socket, and a duplicate of it
-_OTHERS = 400  # descriptors: database, log, spool files
+_OTHERS = 400  # descriptors: database, log, a spool file for each upload
+_MOST_CODED = 0.1  # of all
 _SENT = 100 * KIB
 _SETTLED_S = 120.0
 _MB = 10**6
@@ -26,10 +26,14 @@ _MB = 10**6
 def held(directory: Path, *, wanted: int = 10_000, seconds: float = 20.0) -> list[Figure]:
     """Resident memory while all are held, the most in `seconds`; and that the server still answers.
 
-    Where this process may not have enough descriptors for so many, it is as many as the limit lets the server have.
+    A connection whose body is on its way takes two descriptors of the server, the socket and a duplicate of it; one
+    whose body has no declared length (chunked transfer coding) takes one. Where the limit does not allow two for all,
+    some are of that kind, a tenth at most; and where that is not enough, they are fewer than wanted.
     """
     former = resource.getrlimit(resource.RLIMIT_NOFILE)
-    connections = min(wanted, (former[1] - _OTHERS) // _EACH)
+    descriptors_left = former[1] - _OTHERS
+    connections = min(wanted, int(descriptors_left / (2 - _MOST_CODED)))
+    coded = max(0, 2 * connections - descriptors_left)
     uploads = -(-connections // _PER_UPLOAD)
     settings = {
         "PARALLEL_UPLOAD_MAX_CONNECTIONS": str(connections + 64),
@@ -45,7 +49,7 @@ def held(directory: Path, *, wanted: int = 10_000, seconds: float = 20.0) -> lis
     try:
         with Forebay(directory, settings) as server, ExitStack() as stack:
             idle = server.rss_mib()
-            heads = _heads(server, connections)
+            heads = _heads(server, connections, coded)
             began = time.monotonic()
             for source, head in heads:
                 stack.enter_context(_begun(server.port, source, head))
@@ -72,7 +76,8 @@ def held(directory: Path, *, wanted: int = 10_000, seconds: float = 20.0) -> lis
             "≤ 400 MB",
             f"{max(samples) * MIB / _MB:.0f} MB",
             f"idle {idle * MIB / _MB:.0f} MB, peak {peak * MIB / _MB:.0f} MB; all there after {taken:.0f} s; "
-            f"{(max(samples) - idle) * MIB / connections / KIB:.1f} KiB each; {descriptors} descriptors of {former[1]}; status then in {answered_s * 1000:.0f} ms",
+            f"{(max(samples) - idle) * MIB / connections / KIB:.1f} KiB each; {_PER_UPLOAD} of an upload, {coded} in chunked coding; "
+            f"{descriptors} descriptors of {former[1]}; status then in {answered_s * 1000:.0f} ms",
             "held",
             {"RSS MiB": samples},
         )
@@ -83,8 +88,8 @@ def _in_flight(server: Forebay) -> int:
     return int(server.call("GET", "/api/v1/system/upload-status")["chunk_processor"]["chunks_in_flight"])
 
 
-def _heads(server: Forebay, connections: int) -> list[tuple[str, bytes]]:
-    """For each connection its address and its request's head; each address is a user with one upload."""
+def _heads(server: Forebay, connections: int, coded: int) -> list[tuple[str, bytes]]:
+    """For each connection its address and how its request begins; each address is a user with one upload."""
     heads = []
     for number in range(0, connections, _PER_UPLOAD):
         user = number // _PER_UPLOAD
@@ -92,8 +97,11 @@ def _heads(server: Forebay, connections: int) -> list[tuple[str, bytes]]:
         upload = server.create(_PER_UPLOAD * _CHUNK, chunk_size=_CHUNK, source=source)
         for chunk in range(min(_PER_UPLOAD, connections - number)):
             target = server.chunk_target(upload, chunk)
-            head = f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {_CHUNK}\r\n\r\n"
-            heads.append((source, head.encode()))
+            if number + chunk < coded:
+                framing = f"Transfer-Encoding: chunked\r\n\r\n{_CHUNK:x}\r\n"
+            else:
+                framing = f"Content-Length: {_CHUNK}\r\n\r\n"
+            heads.append((source, f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}".encode()))
     return heads
 
 
