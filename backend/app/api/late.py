@@ -50,4 +50,5 @@ async def answer_late(scope: Scope, receive: Receive) -> None:
         response = await make()
     except ForebayError as error:
         response = problem_response(scope, error)
+        error.__traceback__ = None  # the scope keeps the error, and this frame the scope
     await response(scope, receive, send)
