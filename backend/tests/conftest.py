@@ -7,7 +7,9 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,9 +17,14 @@ import pytest
 from app.core.settings import load_settings
 from app.main import _already_running, _application, build, ingress_config
 from app.observability.logging import configure_logging
+from app.persistence.engines import backend_for
+from app.persistence.schema import bring_up_to_date
 from app.testing.api_client import ApiClient
 from app.testing.product import Assembly, Product
 from app.testing.server_process import ServerProcess
+
+# Tests start programs by the hundred: where the environment wants no bytecode kept, each would compile the product anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Small, so that a test costs what it tests; whatever a test is about, it sets itself.
 _SMALL_PRODUCT = {"buffer_pool_mb": 8, "slab_kb": 256, "min_free_mb": 0, "port": 0}
@@ -25,10 +32,35 @@ _CGROUP_BYTES = 512 << 20
 _SMALL_PROCESS = {"PARALLEL_UPLOAD_BUFFER_POOL_MB": "8", "PARALLEL_UPLOAD_SLAB_KB": "256"}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def servers_that_end_at_once() -> Iterator[None]:
+    """A server looks twenty times a second whether it should end, and tests end some thousands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.ingress.server._TICK_S", 0.002)
+        yield
+
+
+@cache
+def _fresh_database() -> bytes:
+    """As a first start leaves it: the migrations are half of what a start takes, and have tests of their own."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "forebay.sqlite3"
+        backend = backend_for(f"sqlite:///{path}", busy_timeout_s=5)
+        backend.prepare()
+        engine = backend.writing()
+        bring_up_to_date(backend, engine)
+        engine.dispose()
+        return path.read_bytes()
+
+
 def _assemble(directory: Path, configure: Callable[[Any], None] | None, fields: dict[str, object]) -> Assembly:
     """What `app.main` runs, described; `configure` may exchange parts before anything is open."""
     given = {"data_dir": directory / "var", **_SMALL_PRODUCT, **fields}
-    server = build(load_settings(env_file=None, environ={}, **given))
+    settings = load_settings(env_file=None, environ={}, **given)
+    if settings.database_url is None and not settings.data_dir.exists():
+        settings.data_dir.mkdir(parents=True)
+        (settings.data_dir / "forebay.sqlite3").write_bytes(_fresh_database())
+    server = build(settings)
     if configure is not None:
         configure(server)
     return Assembly(
@@ -37,7 +69,7 @@ def _assemble(directory: Path, configure: Callable[[Any], None] | None, fields: 
         running=server.running,
         before_drain=[server.before_drain],
         server=server,
-        data_dir=server.settings.data_dir,
+        data_dir=settings.data_dir,
     )
 
 
@@ -89,7 +121,8 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     with ExitStack() as running:
 
         def start(directory: Path = tmp_path, *, prefix: tuple[str, ...] = (), **settings: str) -> ServerProcess:
-            return running.enter_context(ServerProcess(directory, {**_SMALL_PROCESS, **settings}, prefix=prefix))
+            server = ServerProcess(directory, {**_SMALL_PROCESS, **settings}, prefix=prefix, forked=not prefix)
+            return running.enter_context(server)
 
         yield start
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+
+from app.testing.ports import free_port
 
 DEPLOY = Path(__file__).parents[1]
 MIB = 1024 * 1024
@@ -218,13 +219,6 @@ RECIPES = [
     Recipe("nginx", "nginx", "nginx-light", prepare_nginx),
     Recipe("caddy", "caddy", "caddy", prepare_caddy),
 ]
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def listening(port: int, process: asyncio.subprocess.Process) -> None:

@@ -1,7 +1,7 @@
 """The real server as a child process: for tests, the bench and the self-check.
 
-It listens on a free port, which it says itself in its first log lines; everything it keeps is in one directory. Killing
-and starting again on the same directory and port is what a crash is.
+It listens on a free port, which stays its own while it is away; everything it keeps is in one directory. Killing and
+starting again on the same directory and port is what a crash is.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from app.testing.ports import kept_port
+from app.testing.server_fork import ServerFork
 
 __all__ = ["ServerProcess"]
 
@@ -27,7 +31,12 @@ class ServerProcess:
     """`with ServerProcess(directory) as server:` starts it and stops it with SIGTERM."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str] | None = None, *, prefix: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        prefix: tuple[str, ...] = (),
+        forked: bool = False,
     ) -> None:
         """Describe it.
 
@@ -35,24 +44,38 @@ class ServerProcess:
             directory: working directory and data; may hold an earlier life's.
             settings: environment variables; none of ours is inherited.
             prefix: a command to run it under (`strace …`, `prlimit …`).
+            forked: it is there in a fraction of the time (`ServerFork`); not where its start is looked at, or with a prefix.
+
+        Raises:
+            ValueError: both a prefix and a fork.
         """
+        if forked and prefix:
+            raise ValueError("a fork can't be run under another command")
         self.directory = directory
         self.settings = dict(settings or {})
         self.log_path = directory / "server.log"
         self.port = int(self.settings.pop("FOREBAY_PORT", "0"))
         self._prefix = prefix
-        self._process: subprocess.Popen[bytes] | None = None
+        self._forked = forked
+        self._held = ExitStack()
+        self._process: subprocess.Popen[bytes] | ServerFork | None = None
 
     def __enter__(self) -> Self:
         """Start."""
-        return self.start()
+        self.port = self.port or self._held.enter_context(kept_port())
+        try:
+            return self.start()
+        except BaseException:
+            self._held.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop, if it still runs."""
-        if self._process is not None and self._process.poll() is None:
-            self.stop()
+        with self._held:
+            if self._process is not None and self._process.poll() is None:
+                self.stop()
 
     @property
     def url(self) -> str:
@@ -81,9 +104,18 @@ class ServerProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         environment |= {"PYTHONUNBUFFERED": "1", **self.settings, "FOREBAY_PORT": str(self.port)}
         self.directory.mkdir(parents=True, exist_ok=True)
-        log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self.log_path.touch()
+        log_start = self.log_path.stat().st_size
+        if self._forked:
+            self._process = ServerFork(self.directory, environment, self.log_path)
+        else:
+            self._process = self._run(environment)
+        self._wait_until_listening(log_start)
+        return self
+
+    def _run(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
+            return subprocess.Popen(  # noqa: S603 - our own program
                 [*self._prefix, sys.executable, "-m", "app", "serve"],
                 cwd=self.directory,
                 env=environment,
@@ -91,8 +123,6 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self._wait_until_listening(log_start)
-        return self
 
     def _wait_until_listening(self, log_start: int) -> None:
         process = self._process

@@ -25,6 +25,7 @@ from app.core.settings import setting_names
 from app.testing.drive_emulator.tokens import USER
 from app.testing.machine import Machine, unavailable
 from app.testing.page import Fence, Heading, commands_of, read_page, settings_of
+from app.testing.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "google-drive.md"
@@ -112,16 +113,10 @@ class Terminal:
         return text[: found.start()]
 
 
-@pytest.fixture
-def port() -> int:
-    """A free one."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
-def test_the_emulator_can_be_tried_as_the_page_says(tmp_path: Path, port: int) -> None:
+def test_the_emulator_can_be_tried_as_the_page_says(tmp_path: Path) -> None:
     """Log in without a browser, make a folder, check, log out; nothing secret is shown but the one-time address."""
+    port = free_port()
     blocks = [fence for heading, fence in _fences() if heading == TRIAL]
     with Terminal(tmp_path) as first, Terminal(tmp_path) as second:
         for command in (command for block in blocks for command in commands_of(block.lines)):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from app.testing.self_check import PHASES, Phase, Rig, run
 from app.testing.self_check.rig import Answer
+from app.testing.server_process import ServerProcess
 
 BACKEND = Path(__file__).resolve().parents[2]
 
@@ -164,6 +166,7 @@ def test_a_check_fails_when_what_it_looks_at_is_broken(
 ) -> None:
     """With exit status 1, its line marked, and without the guide's last lines."""
     monkeypatch.setenv("FOREBAY_STATE_DIR", os.environ.get("FOREBAY_STATE_DIR", ""))
+    monkeypatch.setattr("app.testing.self_check.rig.ServerProcess", partial(ServerProcess, forked=True))
     status = run(BACKEND, make_rig=SABOTAGE[check.__name__], phases=[replace(phase, checks=(check,))])
     said = capsys.readouterr().out
     assert status == 1

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shlex
 import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -24,6 +22,7 @@ from app.core.settings import setting_names
 from app.core.settings_reference import render_markdown, render_template
 from app.core.tokens import TOKEN_PREFIX, hash_token
 from app.persistence.repository import Repository
+from app.testing.ports import free_port
 
 
 class Run(NamedTuple):
@@ -276,15 +275,6 @@ def test_checking_warns_of_names_that_are_no_settings(operator: Operator) -> Non
 
 
 # -- doctor ----------------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    """A port that nobody has, and that the system gives to nobody who asks for any (ip(7): those begin at 32768)."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def test_the_doctor_finds_a_fresh_place_healthy(operator: Operator) -> None:

@@ -68,7 +68,7 @@ class Rig:
 
     def start(self, settings: Mapping[str, str]) -> None:
         """Start a server on new data."""
-        self._server = ServerProcess(self.directory / f"server-{random.randrange(10**9)}", settings).start()  # noqa: S311
+        self._server = ServerProcess(self.directory / f"server-{random.randrange(10**9)}", settings).__enter__()  # noqa: S311
 
     def stop(self) -> None:
         """Stop it."""

@@ -342,42 +342,44 @@ def test_a_disk_that_fails_to_sync_ends_the_file(tus: Tus, product: Product, mon
 
 
 @pytest.mark.slow
-def test_it_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
+def test_it_goes_on_after_the_server_was_killed(start_server: Callable[..., ServerProcess]) -> None:
     """With the parts that it had, and a final upload that waits for the last of them."""
     content = os.urandom(20 * MIB)
-    with ServerProcess(tmp_path, {"FOREBAY_AUTH": "none"}) as server:
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            tus = Tus(api)
-            first, last = part(tus, content[: 12 * MIB]), begin_part(tus, 8 * MIB)
-            final = joined(tus, [first, last])
-            tus.patch(last, 0, content[12 * MIB : 13 * MIB])
-        server.kill()
-        server.start()
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            tus = Tus(api)
-            position = tus.position(last)
-            assert tus.patch(last, position, content[12 * MIB + position :]).status == 204
-            deadline = time.monotonic() + 30
-            while api.upload(final.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert (server.files / "report.bin").read_bytes() == content
+    server = start_server(FOREBAY_AUTH="none")
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        tus = Tus(api)
+        first, last = part(tus, content[: 12 * MIB]), begin_part(tus, 8 * MIB)
+        final = joined(tus, [first, last])
+        tus.patch(last, 0, content[12 * MIB : 13 * MIB])
+    server.kill()
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        tus = Tus(api)
+        position = tus.position(last)
+        assert tus.patch(last, position, content[12 * MIB + position :]).status == 204
+        deadline = time.monotonic() + 30
+        while api.upload(final.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (server.files / "report.bin").read_bytes() == content
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause_s", [0.0, 0.02, 0.1])
-def test_a_kill_while_it_is_put_together_loses_nothing(tmp_path: Path, pause_s: float) -> None:
+def test_a_kill_while_it_is_put_together_loses_nothing(
+    start_server: Callable[..., ServerProcess], pause_s: float
+) -> None:
     """Its client has left: the file comes to its destination from whatever is there, once."""
     pieces = [os.urandom(24 * MIB), os.urandom(24 * MIB + 5), os.urandom(7)]
-    with ServerProcess(tmp_path, {"FOREBAY_AUTH": "none"}) as server:
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            tus = Tus(api)
-            final = joined(tus, [part(tus, piece) for piece in pieces])
-        time.sleep(pause_s)  # a moment to be killed in; any will do
-        server.kill()
-        server.start()
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            deadline = time.monotonic() + 30
-            while api.upload(final.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
-                time.sleep(0.05)
-        assert (server.files / "report.bin").read_bytes() == b"".join(pieces)
-        assert len(list(server.files.glob("[!.]*"))) == 1
+    server = start_server(FOREBAY_AUTH="none")
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        tus = Tus(api)
+        final = joined(tus, [part(tus, piece) for piece in pieces])
+    time.sleep(pause_s)  # a moment to be killed in; any will do
+    server.kill()
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        deadline = time.monotonic() + 30
+        while api.upload(final.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert (server.files / "report.bin").read_bytes() == b"".join(pieces)
+    assert len(list(server.files.glob("[!.]*"))) == 1

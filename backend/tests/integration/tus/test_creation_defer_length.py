@@ -193,22 +193,24 @@ def test_an_abandoned_one_expires(start_product: Callable[..., Product], tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [{}, {"ENABLE_PARALLEL_UPLOADS": "False"}])
-def test_it_goes_on_after_the_server_was_killed(tmp_path: Path, mode: dict[str, str]) -> None:
+def test_it_goes_on_after_the_server_was_killed(
+    start_server: Callable[..., ServerProcess], mode: dict[str, str]
+) -> None:
     """Still of unknown length, with what it had told of."""
     content = os.urandom(20 * MIB)
-    with ServerProcess(tmp_path, {"FOREBAY_AUTH": "none", **mode}) as server:
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            path = begin(Tus(api))
-            assert Tus(api).patch(path, 0, content[: 17 * MIB]).status == 204
-        server.kill()
-        server.start()
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            tus = Tus(api)
-            assert tus.position(path) == 17 * MIB
-            assert tus.head(path).headers["upload-defer-length"] == "1"
-            last = tus.patch(path, 17 * MIB, content[17 * MIB :], {"Upload-Length": str(len(content))})
-            assert last.status == 204
-            deadline = time.monotonic() + 30
-            while api.upload(path.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert (server.files / "report.bin").read_bytes() == content
+    server = start_server(FOREBAY_AUTH="none", **mode)
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        path = begin(Tus(api))
+        assert Tus(api).patch(path, 0, content[: 17 * MIB]).status == 204
+    server.kill()
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        tus = Tus(api)
+        assert tus.position(path) == 17 * MIB
+        assert tus.head(path).headers["upload-defer-length"] == "1"
+        last = tus.patch(path, 17 * MIB, content[17 * MIB :], {"Upload-Length": str(len(content))})
+        assert last.status == 204
+        deadline = time.monotonic() + 30
+        while api.upload(path.rpartition("/")[2])["state"] != "completed" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (server.files / "report.bin").read_bytes() == content

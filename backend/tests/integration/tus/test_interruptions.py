@@ -9,7 +9,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -146,27 +145,29 @@ def test_offsets_never_go_back(tus: Tus, product: Product, cuts: list[int], seed
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [{}, {"ENABLE_PARALLEL_UPLOADS": "False"}, {"PARALLEL_UPLOAD_DURABILITY": "power"}])
-def test_it_goes_on_after_the_server_was_killed(tmp_path: Path, mode: dict[str, str]) -> None:
+def test_it_goes_on_after_the_server_was_killed(
+    start_server: Callable[..., ServerProcess], mode: dict[str, str]
+) -> None:
     """With what it had told of; two pieces of 16 MiB at most are sent again."""
     content = os.urandom(40 * MIB)
-    with ServerProcess(tmp_path, {"FOREBAY_AUTH": "none", **mode}) as server:
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            tus = Tus(api)
-            path = tus.begin(len(content))
-            sock = tus.begin_patch(path, 0, len(content), content[: 36 * MIB])
-            deadline = time.monotonic() + 30
-            upload_id = path.rpartition("/")[2]
-            while api.upload(upload_id)["bytes_received"] < 16 * MIB and time.monotonic() < deadline:
-                pass
-            server.kill()
-            sock.close()
-        server.start()
-        with ApiClient(("127.0.0.1", server.port)) as api:
-            tus = Tus(api)
-            position = tus.position(path)
-            assert 4 * MIB <= position <= 36 * MIB
-            assert tus.patch(path, position, content[position:]).status == 204
-            deadline = time.monotonic() + 30
-            while api.upload(upload_id)["state"] != "completed" and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert (server.files / "report.bin").read_bytes() == content
+    server = start_server(FOREBAY_AUTH="none", **mode)
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        tus = Tus(api)
+        path = tus.begin(len(content))
+        sock = tus.begin_patch(path, 0, len(content), content[: 36 * MIB])
+        deadline = time.monotonic() + 30
+        upload_id = path.rpartition("/")[2]
+        while api.upload(upload_id)["bytes_received"] < 16 * MIB and time.monotonic() < deadline:
+            pass
+        server.kill()
+        sock.close()
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        tus = Tus(api)
+        position = tus.position(path)
+        assert 4 * MIB <= position <= 36 * MIB
+        assert tus.patch(path, position, content[position:]).status == 204
+        deadline = time.monotonic() + 30
+        while api.upload(upload_id)["state"] != "completed" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (server.files / "report.bin").read_bytes() == content
