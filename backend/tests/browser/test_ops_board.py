@@ -90,13 +90,15 @@ def test_an_upload_is_shown_as_it_gets_on(page: Page, api: ApiClient) -> None:
 def test_an_upload_is_cancelled_after_a_question(page: Page, api: ApiClient) -> None:
     """Not when the answer is no; and the keyboard finds its way back."""
     view = api.create("mistake.iso", 8 * MIB)
-    upload_row(page, "mistake.iso").get_by_role("button", name="Cancel mistake.iso").click()
+    cancel = upload_row(page, "mistake.iso").get_by_role("button", name="Cancel mistake.iso")
+    cancel.click()
     question = page.get_by_role("dialog", name="Cancel this upload?")
     expect(question).to_contain_text("“mistake.iso” of local")
     question.get_by_role("button", name="Keep it").click()
     expect(question).to_be_hidden()
     assert api.upload(view["id"])["state"] == "created"
-    page.keyboard.press("Enter")  # the focus is on the button again
+    expect(cancel).to_be_focused()
+    page.keyboard.press("Enter")
     question.get_by_role("button", name="Cancel the upload").click()
     expect(question).to_be_hidden()
     expect(upload_row(page, "mistake.iso")).to_have_count(0)

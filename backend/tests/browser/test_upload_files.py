@@ -36,7 +36,7 @@ def test_a_file_of_300_mb_lands_whole(surfer: Surfer, server: ServerProcess, mak
 def test_three_files_at_once(surfer: Surfer, server: ServerProcess, make_file: MakeFile) -> None:
     """All are under way together, none waits for another's end, and each lands whole."""
     paths = [make_file(f"part-{number}.bin", (20 + number) * MIB) for number in range(3)]
-    surfer.slow_down(24)
+    surfer.slow_down(12)
     surfer.choose(*paths)
     for path in paths:
         surfer.wait_for_phase(path.name, "uploading")
@@ -101,9 +101,9 @@ def test_into_google_drive_both_phases_are_shown(
     """The bar has what the server received and what is in Drive; it is done when Drive has it."""
     surfer = open_page(start_server(**drive_settings).url)
     path = make_file("report.pdf", 24 * MIB + 17)
-    surfer.slow_down(12)
+    surfer.slow_down(8)
     surfer.choose(path)
-    surfer.wait_until_received("report.pdf", 60)
+    surfer.wait_until_received("report.pdf", 30)
     spoken = surfer.row("report.pdf").get_by_role("progressbar").get_attribute("aria-valuetext")
     assert spoken is not None
     assert spoken.endswith("% at the destination")
@@ -141,7 +141,7 @@ def test_cancelling_much_asks_first(surfer: Surfer, make_file: MakeFile) -> None
 def test_pause_and_resume(surfer: Surfer, server: ServerProcess, make_file: MakeFile) -> None:
     """A paused file stands still; then it goes on from what the server has."""
     path = make_file("paused.bin", 48 * MIB)
-    surfer.slow_down(12)
+    surfer.slow_down(6)
     surfer.choose(path)
     surfer.wait_until_received("paused.bin", 10)
     surfer.press("paused.bin", "Pause")

@@ -115,7 +115,7 @@ class Deliveries:
 
     def wait(self) -> None:
         """Until a delivery has ended."""
-        assert self.ended.acquire(timeout=10)
+        assert self.ended.acquire(timeout=30)
 
 
 def all_back(server: LiveServer) -> None:
@@ -245,12 +245,12 @@ def test_a_slow_but_steady_body_is_taken(way: Way) -> None:
     """Far below the low-water mark and a slab, but above the rate: it takes its time and arrives."""
     app = Deliveries()
     body = random.Random(1).randbytes(3000)
-    with LiveServer(app, body_idle_s=0.25, min_rate_bytes=100, **way.server) as server, server.connect() as client:
+    with LiveServer(app, body_idle_s=1, min_rate_bytes=100, **way.server) as server, server.connect() as client:
         client.send(way.head(len(body)))
         tick = threading.Event()
         for start in range(0, len(body), 300):
             client.send(way.part(body[start : start + 300]))
-            tick.wait(0.06)
+            tick.wait(0.12)  # ten times, which is longer than the idle time
         assert client.send(way.end()).answer().status == 200
     assert app.bodies == [body]
 
@@ -266,7 +266,7 @@ def test_a_client_that_leaves_at_any_point_gives_everything_back(way: Way, reset
             size = rng.randrange(1, 4 * SLAB)
             with server.connect() as client:
                 client.send(way.head(size + 1) + way.part(b"x" * rng.randrange(size)))
-                assert app.began.acquire(timeout=10)
+                assert app.began.acquire(timeout=30)
                 if reset:
                     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             app.wait()
@@ -301,7 +301,7 @@ def test_cancelling_waits_for_the_running_sink(way: Way) -> None:
 
     def sink(view: memoryview) -> None:
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(30)
         seen.append("sink left")
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -408,8 +408,8 @@ def test_leaving_is_told_while_nothing_is_read(way: Way) -> None:
     with LiveServer(app, **way.server) as server:
         with server.connect() as client:
             client.send(way.head(100_000) + way.part(b"x" * 100))
-            assert waiting.wait(10)
-        assert left.wait(10)
+            assert waiting.wait(30)
+        assert left.wait(30)
         all_back(server)
 
 
@@ -474,7 +474,7 @@ def test_shutdown_ends_a_delivery_after_the_grace_time(way: Way) -> None:
     app = Deliveries()
     with LiveServer(app, shutdown_grace_s=0.2, **way.server) as server, server.connect() as client:
         client.send(way.head(10 * SLAB) + way.part(b"x" * 10))
-        assert app.began.acquire(timeout=10)
+        assert app.began.acquire(timeout=30)
         server.stop()
         answer = read_answer(client)
         assert (answer.status, answer.headers["connection"]) == (503, "close")
@@ -489,7 +489,7 @@ def test_a_body_in_flight_may_end_within_the_grace_time(way: Way) -> None:
     app = Deliveries()
     with LiveServer(app, shutdown_grace_s=10, **way.server) as server, server.connect() as client:
         client.send(way.head(8) + way.part(b"half"))
-        assert app.began.acquire(timeout=10)
+        assert app.began.acquire(timeout=30)
         server.stop()
         server.wait_for(lambda: server.server.addresses == [])
         answer = client.send(way.part(b"more") + way.end()).answer()

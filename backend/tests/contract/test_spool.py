@@ -304,7 +304,7 @@ async def test_a_writer_that_comes_while_room_is_given_back_waits(
             return super().wait(timeout)
 
     def slow_punch(fd: int, offset: int, length: int) -> bool:
-        assert waiting.acquire(timeout=10)  # the writer has come, and waits
+        assert waiting.acquire(timeout=30)  # the writer has come, and waits
         order.append("punched")
         return punch(fd, offset, length)
 

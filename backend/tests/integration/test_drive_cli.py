@@ -76,7 +76,7 @@ class Person:
 
 def agrees(address: str) -> str:
     """Open the address, agree, and copy where one is sent."""
-    answer = requests.get(address, allow_redirects=False, timeout=5)
+    answer = requests.get(address, allow_redirects=False, timeout=30)
     assert answer.status_code == 302, answer.text
     return answer.headers["Location"]
 

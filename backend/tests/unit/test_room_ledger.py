@@ -41,11 +41,11 @@ def test_nobody_is_refused_while_blocks_are_being_allocated() -> None:
         available=available, allocated=volume.allocated.__getitem__, min_free_bytes=0, user_quota_bytes=None
     )
     assert ledger.begin("first", "ann", 60)
-    assert volume.asked.acquire(timeout=10)
+    assert volume.asked.acquire(timeout=30)
     volume.allocated["first"] = 20  # and by the time the volume is asked, 30: ten of them count twice
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(ledger.begin, "second", "bob", 40)
-        assert volume.asked.acquire(timeout=10)
+        assert volume.asked.acquire(timeout=30)
         volume.allocated["first"] = seen_as_gone = 60
         ledger.settle("first", on_disk=True)
         assert second.result(10)
@@ -56,10 +56,10 @@ def test_a_failed_allocation_makes_room_for_who_waits() -> None:
     volume = Volume(100)
     ledger = volume.ledger()
     ledger.begin("first", "ann", 100)
-    assert volume.asked.acquire(timeout=10)
+    assert volume.asked.acquire(timeout=30)
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(ledger.begin, "second", "bob", 100)
-        assert volume.asked.acquire(timeout=10)
+        assert volume.asked.acquire(timeout=30)
         ledger.forget("first")
         assert second.result(10)
 

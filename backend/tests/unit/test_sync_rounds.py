@@ -25,7 +25,7 @@ class Disk:
     def sync(self) -> None:
         """Be slow."""
         self.begun.release()
-        assert self.go.acquire(timeout=10)
+        assert self.go.acquire(timeout=30)
         self.syncs += 1
         if self.failing:
             raise OSError(errno.EIO, "Input/output error")
@@ -56,13 +56,13 @@ def ten_asking_during_a_sync(pool: ThreadPoolExecutor, rounds: SyncRounds, disk:
     """One sync has run while ten others asked for one; the next has begun."""
     rounds._changed = watched = Watched()
     first = pool.submit(rounds.share, disk.sync)
-    assert disk.begun.acquire(timeout=10)
+    assert disk.begun.acquire(timeout=30)
     others = [pool.submit(rounds.share, disk.sync) for _ in range(10)]
     for _ in others:
-        assert watched.waiting.acquire(timeout=10)
+        assert watched.waiting.acquire(timeout=30)
     disk.go.release()
     first.result(10)
-    assert disk.begun.acquire(timeout=10)
+    assert disk.begun.acquire(timeout=30)
     assert not any(other.done() for other in others)
     return others
 

@@ -32,7 +32,7 @@ class Program:
 
     def ask(self, method: str, path: str, **more: Any) -> requests.Response:
         """One request."""
-        return self.http.request(method, path if "://" in path else self.root + path, timeout=5, **more)
+        return self.http.request(method, path if "://" in path else self.root + path, timeout=30, **more)
 
     def log_in(self) -> None:
         """As an application does, by hand."""
@@ -52,7 +52,7 @@ class Program:
         """By a signal; returns its exit status."""
         self.http.close()
         self._process.send_signal(number)
-        status = self._process.wait(10)
+        status = self._process.wait(30)
         assert self._process.stdout is not None
         self._process.stdout.close()
         return status
@@ -145,7 +145,7 @@ def test_limits_change_from_outside(start: Callable[..., Program]) -> None:
 )
 def test_control_requests_are_checked(drive: Any, method: str, path: str, body: bytes) -> None:
     """With a line that says what is wrong."""
-    answer = requests.request(method, drive.root + path, data=body, timeout=5)
+    answer = requests.request(method, drive.root + path, data=body, timeout=30)
     assert answer.status_code == 400
     assert answer.text.endswith("\n")
 
@@ -165,7 +165,7 @@ def test_wrong_options_are_one_error(arguments: tuple[str, ...], said: str, tmp_
     script = tmp_path / "script.json"
     script.write_text("[{}]")
     given = [str(script) if each == "SCRIPT" else each for each in arguments]
-    done = subprocess.run([*_PROGRAM, *given], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([*_PROGRAM, *given], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -174,7 +174,7 @@ def test_wrong_options_are_one_error(arguments: tuple[str, ...], said: str, tmp_
 def test_a_taken_port_is_one_line(start: Callable[..., Program]) -> None:
     """And status 2."""
     port = start().root.rpartition(":")[2]
-    done = subprocess.run([*_PROGRAM, "--port", port], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([*_PROGRAM, "--port", port], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert port in done.stderr

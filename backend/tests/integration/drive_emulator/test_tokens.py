@@ -33,7 +33,7 @@ def _status(made: Any, url: str) -> int:
 
 
 def _follow(url: str) -> str:
-    answer = requests.get(url, allow_redirects=False, timeout=5)
+    answer = requests.get(url, allow_redirects=False, timeout=30)
     assert answer.status_code == 302, answer.text
     return answer.headers["Location"]
 
@@ -54,7 +54,7 @@ def test_a_revoked_login_is_invalid_grant_until_the_next_login(
     user.refresh(transport)
     drive.revoke_tokens()
     answer = requests.get(
-        f"{drive.root}/drive/v3/about?fields=user", headers={"Authorization": f"Bearer {user.token}"}, timeout=5
+        f"{drive.root}/drive/v3/about?fields=user", headers={"Authorization": f"Bearer {user.token}"}, timeout=30
     )
     assert answer.status_code == 401
     with pytest.raises(exceptions.RefreshError, match="Token has been expired or revoked") as refused:
@@ -140,7 +140,7 @@ def test_a_login_in_a_browser(drive: DriveEmulator, monkeypatch: pytest.MonkeyPa
     made: list[Any] = []
 
     def browse(url: str, **_: object) -> bool:
-        made.append(threading.Thread(target=lambda: requests.get(url, timeout=5)))
+        made.append(threading.Thread(target=lambda: requests.get(url, timeout=30)))
         made[0].start()
         return True
 
@@ -175,7 +175,7 @@ def test_the_consent_page_checks(drive: DriveEmulator, change: dict[str, str | N
         "scope": FULL,
     }
     asked = {name: value for name, value in {**good, **change}.items() if value is not None}
-    answer = requests.get(f"{drive.root}/o/oauth2/v2/auth", params=asked, allow_redirects=False, timeout=5)
+    answer = requests.get(f"{drive.root}/o/oauth2/v2/auth", params=asked, allow_redirects=False, timeout=30)
     assert answer.status_code == status
     assert said in answer.text
 
@@ -217,17 +217,17 @@ def test_refusals_have_googles_bodies(
     """`error` and `error_description`."""
     user = drive.authorized_user()
     client = {"client_id": str(user["client_id"]), "client_secret": str(user["client_secret"])}
-    answer = requests.post(f"{drive.root}/token", data={**client, **form}, timeout=5)
+    answer = requests.post(f"{drive.root}/token", data={**client, **form}, timeout=30)
     assert (answer.status_code, answer.json()) == (status, body)
 
 
 def test_a_token_can_be_given_back(drive: DriveEmulator, transport: Request, log_in: Any) -> None:
     """The revocation endpoint."""
     user = drive.authorized_user()
-    assert requests.post(f"{drive.root}/revoke", data={"token": user["refresh_token"]}, timeout=5).status_code == 200
+    assert requests.post(f"{drive.root}/revoke", data={"token": user["refresh_token"]}, timeout=30).status_code == 200
     with pytest.raises(exceptions.RefreshError, match="expired or revoked"):
         log_in(user).refresh(transport)
-    assert requests.post(f"{drive.root}/revoke", data={"token": "x"}, timeout=5).json()["error"] == "invalid_token"
+    assert requests.post(f"{drive.root}/revoke", data={"token": "x"}, timeout=30).json()["error"] == "invalid_token"
 
 
 async def test_tokens_end_by_themselves(start_drive: Callable[..., DriveEmulator], connect: Any) -> None:

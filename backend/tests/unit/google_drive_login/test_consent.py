@@ -47,7 +47,7 @@ def client(drive: DriveEmulator, options: GoogleDriveOptions, tmp_path: Path) ->
 
 def agree(consent: Consent) -> str:
     """What a person's browser does: where it is sent."""
-    answer = requests.get(consent.address, allow_redirects=False, timeout=5)
+    answer = requests.get(consent.address, allow_redirects=False, timeout=30)
     assert answer.status_code == 302, answer.text
     return answer.headers["Location"]
 

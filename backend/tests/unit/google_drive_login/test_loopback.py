@@ -34,7 +34,7 @@ def _meet(google: GoogleDriveOptions, browse: Callable[[str, str], None], timeou
 
 
 def _get(address: str) -> None:
-    assert requests.get(address, timeout=5).status_code == 200
+    assert requests.get(address, timeout=30).status_code == 200
 
 
 def test_the_browser_brings_the_code(google: GoogleDriveOptions, capfd: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +42,7 @@ def test_the_browser_brings_the_code(google: GoogleDriveOptions, capfd: pytest.C
     pages = []
 
     def browse(address: str, state: str) -> None:
-        pages.append(requests.get(f"{address}?state={state}&code=4/0Acode", timeout=5))
+        pages.append(requests.get(f"{address}?state={state}&code=4/0Acode", timeout=30))
 
     assert _meet(google, browse) == "4/0Acode"
     (page,) = pages
@@ -61,11 +61,11 @@ def test_what_is_not_the_consent_is_not_taken_for_it(google: GoogleDriveOptions)
     def browse(address: str, state: str) -> None:
         idle = socket.create_connection((urlsplit(address).hostname or "", urlsplit(address).port or 0))
         said.extend(
-            requests.get(address + path, timeout=5).status_code
+            requests.get(address + path, timeout=30).status_code
             for path in ("favicon.ico", "", "?state=other&code=4/0Aforeign", f"elsewhere?state={state}&code=4/0Ax")
         )
-        said.append(requests.post(address, timeout=5).status_code)
-        said.append(requests.get(f"{address}?state={state}&code=4/0Acode", timeout=5).status_code)
+        said.append(requests.post(address, timeout=30).status_code)
+        said.append(requests.get(f"{address}?state={state}&code=4/0Acode", timeout=30).status_code)
         idle.close()
 
     assert _meet(google, browse) == "4/0Acode"
@@ -86,8 +86,8 @@ def test_what_came_is_shown_without_being_believed(google: GoogleDriveOptions) -
     pages = []
 
     def browse(address: str, state: str) -> None:
-        pages.append(requests.get(f"{address}?<script>alert(1)</script>", timeout=5).text)
-        requests.get(f"{address}?state={state}&code=4/0Acode", timeout=5)
+        pages.append(requests.get(f"{address}?<script>alert(1)</script>", timeout=30).text)
+        requests.get(f"{address}?state={state}&code=4/0Acode", timeout=30)
 
     _meet(google, browse)
     assert "<script>" not in pages[0]
