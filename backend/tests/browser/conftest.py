@@ -26,6 +26,9 @@ from app.testing.surfer import Surfer, chromium
 
 MIB = 1 << 20
 ROOT = Path(__file__).resolve().parents[3]
+AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+# Every rule is tried on every element; only what passed is not described, which takes longer than the trying.
+_FIND_VIOLATIONS = "axe.run({ resultTypes: ['violations'] }).then((result) => result.violations)"
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +80,19 @@ def server(start_server: Callable[..., ServerProcess]) -> ServerProcess:
 def surfer(open_page: Callable[..., Surfer], server: ServerProcess) -> Surfer:
     """Somebody with the upload page of `server` open."""
     return open_page(server.url)
+
+
+@pytest.fixture
+def violations() -> Callable[[Surfer], list[str]]:
+    """`violations(surfer)`: what axe finds against the page as it is now, each with the elements."""
+
+    def find(surfer: Surfer) -> list[str]:
+        if not surfer.page.evaluate("'axe' in window"):
+            surfer.devtools.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
+        found: list[dict[str, Any]] = surfer.page.evaluate(_FIND_VIOLATIONS)
+        return [f"{each['id']}: {[node['html'][:160] for node in each['nodes']]}" for each in found]
+
+    return find
 
 
 @pytest.fixture

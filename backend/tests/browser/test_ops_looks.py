@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from app.testing.server_process import ServerProcess
 from app.testing.surfer import Surfer
 
 MIB = 1 << 20
-AXE = Path(__file__).resolve().parents[3] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DESK = {"viewport": {"width": 1440, "height": 900}}
 PATIENCE_MS = 30_000.0
@@ -25,6 +23,7 @@ WATCHED_MS = 5000.0
 MOST_BUSY = 0.5  # of the time; on two processors that a whole server and other tests use as well
 MOST_SHIFT = 0.01  # a tenth of what a page is felt to jump from on (web.dev/cls); bars that grow are in it
 OpenPage = Callable[..., Surfer]
+Violations = Callable[[Surfer], list[str]]
 
 
 @pytest.fixture
@@ -59,16 +58,10 @@ def open_board(open_page: OpenPage, server: ServerProcess, **options: Any) -> Su
     return surfer
 
 
-def violations(surfer: Surfer) -> list[str]:
-    """What axe finds against the page as it is now, each with the elements."""
-    if not surfer.page.evaluate("'axe' in window"):
-        surfer.devtools.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
-    found: list[dict[str, Any]] = surfer.page.evaluate("axe.run().then((result) => result.violations)")
-    return [f"{each['id']}: {[node['html'][:160] for node in each['nodes']]}" for each in found]
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_is_against_accessibility(open_page: OpenPage, busy: ServerProcess, theme: str) -> None:
+def test_nothing_is_against_accessibility(
+    open_page: OpenPage, busy: ServerProcess, violations: Violations, theme: str
+) -> None:
     """The board, the question before cancelling, the board without its server; nothing is wider than a phone."""
     surfers = [open_board(open_page, busy, color_scheme=theme, **device) for device in (DESK, PHONE)]
     for surfer in surfers:

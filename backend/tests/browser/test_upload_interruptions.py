@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from app.core.errors import LimitReached
 from app.testing.drive_emulator import DriveEmulator, Rule, Status
+from app.testing.product import Product
 from app.testing.server_process import ServerProcess
 from app.testing.surfer import Surfer
 
@@ -127,7 +129,7 @@ def test_a_limit_is_told_as_the_server_words_it(
     """With one slot, the second file says its place in the queue, and goes when the first has ended."""
     server = start_server(PARALLEL_UPLOAD_MAX_CONCURRENT_UPLOADS="1", PARALLEL_UPLOAD_MAX_CONCURRENT_USERS="1")
     first, second = open_page(server.url), open_page(server.url)
-    first.slow_down(10)
+    first.slow_down(6)
     first.choose(make_file("first.bin", 40 * MIB))
     first.wait_until_received("first.bin", 5)
     second.choose(make_file("second.bin", 4 * MIB))
@@ -139,15 +141,15 @@ def test_a_limit_is_told_as_the_server_words_it(
 
 
 def test_a_refusal_is_told_as_the_server_words_it(
-    open_page: Callable[..., Surfer], start_server: Callable[..., ServerProcess], make_file: MakeFile
+    open_page: Callable[..., Surfer],
+    start_product: Callable[..., Product],
+    make_file: MakeFile,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the wait counting down; and it goes on when the wait is over."""
-    server = start_server(
-        PARALLEL_UPLOAD_MAX_CONCURRENT_UPLOADS="1",
-        PARALLEL_UPLOAD_MAX_CONCURRENT_USERS="1",
-        PARALLEL_UPLOAD_QUEUE_TIMEOUT_S="1",
-    )
-    first, second = open_page(server.url), open_page(server.url)
+    monkeypatch.setattr(LimitReached, "default_retry_after_s", 3)  # ten in earnest
+    product = start_product(max_concurrent_uploads=1, max_concurrent_users=1, queue_timeout_s=1)
+    first, second = open_page(product.url), open_page(product.url)
     second.expects()
     first.slow_down(4)
     first.choose(make_file("first.bin", 40 * MIB))

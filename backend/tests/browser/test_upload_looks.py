@@ -15,28 +15,25 @@ from app.testing.server_process import ServerProcess
 from app.testing.surfer import NETWORK_TROUBLE, Surfer
 
 MIB = 1 << 20
-AXE = Path(__file__).resolve().parents[3] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DESK = {"viewport": {"width": 1280, "height": 800}}
 FIRST_LOAD_BYTES = 200_000
 LONG_TASK_MS = 100
 TAB_BYTES = 300 * MIB
 OpenPage = Callable[..., Surfer]
+Violations = Callable[[Surfer], list[str]]
 MakeFile = Callable[..., Path]
-
-
-def violations(surfer: Surfer) -> list[str]:
-    """What axe finds against the page as it is now, each with the elements."""
-    if not surfer.page.evaluate("'axe' in window"):
-        surfer.devtools.send("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8")})
-    found: list[dict[str, Any]] = surfer.page.evaluate("axe.run().then((result) => result.violations)")
-    return [f"{each['id']}: {[node['html'][:160] for node in each['nodes']]}" for each in found]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("device", [DESK, PHONE], ids=["desk", "phone"])
 def test_nothing_is_against_accessibility_in_any_state(
-    open_page: OpenPage, server: ServerProcess, make_file: MakeFile, theme: str, device: dict[str, Any]
+    open_page: OpenPage,
+    server: ServerProcess,
+    make_file: MakeFile,
+    violations: Violations,
+    theme: str,
+    device: dict[str, Any],
 ) -> None:
     """Empty, uploading, paused, asking, failed, done, without a connection."""
     surfer = open_page(server.url, color_scheme=theme, **device)
@@ -64,7 +61,9 @@ def test_nothing_is_against_accessibility_in_any_state(
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_signing_in_is_accessible(open_page: OpenPage, start_server: Callable[..., ServerProcess], theme: str) -> None:
+def test_signing_in_is_accessible(
+    open_page: OpenPage, start_server: Callable[..., ServerProcess], violations: Violations, theme: str
+) -> None:
     """With a refusal, too."""
     surfer = open_page(start_server(FOREBAY_AUTH="tokens").url, expects=NETWORK_TROUBLE, color_scheme=theme)
     surfer.page.get_by_label("Access token").fill("fb_wrong")

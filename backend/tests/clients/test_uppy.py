@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,10 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A page that has Uppy; its address."""
-    folder = tmp_path / "site"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("site")
     (folder / "node_modules").symlink_to(FRONTEND / "node_modules")
     shutil.copy(_HERE / "uppy_client.mjs", folder)
     command = [
@@ -57,6 +56,12 @@ def site(tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@cache
+def sent_by_the_page(size: int) -> bytes:
+    """The same bytes, made here."""
+    return bytes(((at * 31) ^ (at >> 9)) & 0xFF for at in range(size))
 
 
 @pytest.mark.parametrize(
@@ -87,5 +92,5 @@ def test_a_file_arrives(
     assert outcome["errors"] == []
     assert len(outcome["urls"]) == 1
     view, content = place.arrived("aus Uppy.bin")
-    assert content == bytes(((at * 31) ^ (at >> 9)) & 0xFF for at in range(9 * MIB + 7))
+    assert content == sent_by_the_page(9 * MIB + 7)
     assert view["media_type"] == "application/x-forebay"

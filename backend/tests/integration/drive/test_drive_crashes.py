@@ -23,6 +23,7 @@ from .conftest import MIB
 
 Start = Callable[..., ServerProcess]
 SIZE = 12 * MIB + 4321
+POLICY = forebay.RetryPolicy(patience_s=60, wait_initial_s=0.05, wait_max_s=0.5)
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def server(drive: DriveEmulator, start_server: Start, tmp_path: Path) -> ServerP
 
 def bring(server: ServerProcess, path: Path, state: Path) -> forebay.UploadResult:
     """Upload with the real client, however often the server dies."""
-    with forebay.Client(server.url, state_dir=state) as client:
+    with forebay.Client(server.url, state_dir=state, policy=POLICY) as client:
         return client.upload(path)
 
 
