@@ -104,7 +104,8 @@ class AsyncClient:
             folder: at the destination, relative, "/"-separated.
             destination: one of the server's, by name; its default when None.
             on_conflict: when a file of that name is there.
-            parallel: chunks in flight at most; as many as the server allows when None.
+            parallel: chunks sent at once at most; as many as the server allows when None. With 1, each is answered
+                before the next one is sent.
             progress: called with each event, on the event loop's thread.
             resume: remember the upload, and go on with a remembered one.
             wait_for_lock: while another process sends the same file to the same place; else raise AlreadyUploading.

@@ -3,7 +3,8 @@
 Laws: an aiohttp exception never leaves this module; the token goes into one header of requests to the given server and
 nowhere else (redirects are not followed); a request on which nothing moves for `stall_s`, in either direction, is given
 up. aiohttp's own silent repetition of a PUT on a stale connection is turned off for bodies (`FileBody.consumed`): the
-server may have taken the chunk, so it is asked first.
+server may have taken the chunk, so it is asked first. Of what `on_piece` has told little is still here: the kernel is
+given only so much more than it sends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +24,7 @@ from urllib.parse import quote
 import aiohttp
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import AddrInfoType
 from yarl import URL
 
 from forebay._crc import content_digest
@@ -33,7 +36,8 @@ __all__ = ["Api", "FileBody", "server_url"]
 
 _API = "api/v1"
 _CONNECT_S = 10.0
-_KEEPALIVE_S = 30.0
+_KEEPALIVE_S = 10.0  # a server closes after 15 s: what is taken for a request must not be about to be closed
+_UNSENT_BYTES = 128 * 1024  # tcp(7) TCP_NOTSENT_LOWAT; the kernel takes megabytes otherwise, of which nothing has left
 _ERROR_BODY_BYTES = 64 * 1024
 _PROBLEM_TYPES = ("application/problem+json", "application/json")
 
@@ -55,6 +59,15 @@ def server_url(text: str) -> URL:
     if url.query_string or url.fragment:
         raise ValueError("The server's address must carry no query or fragment.")
     return url if url.path.endswith("/") else url.with_path(url.path + "/")
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    """For a connection to that address."""
+    family, kind, protocol, _, _ = address
+    sock = socket.socket(family, kind, protocol)
+    with suppress(AttributeError, OSError):  # not every system has it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+    return sock
 
 
 class FileBody(payload.Payload):
@@ -122,6 +135,7 @@ class Api:
             connector=aiohttp.TCPConnector(
                 limit=0,  # lanes are counted by those who send
                 keepalive_timeout=_KEEPALIVE_S,
+                socket_factory=_socket,
                 ssl=True if self._tls is None else self._tls,
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self._stall_s),

@@ -74,7 +74,7 @@ class Meter:
         self._report()
 
     def lanes(self, count: int) -> None:
-        """So many chunks may be in flight."""
+        """So many chunks may be sent at once."""
         self._lanes = count
 
     @contextmanager

@@ -1,8 +1,10 @@
 """Sending what is missing: one plan, several lanes.
 
-Laws: a chunk is sent only while the plan holds and the server misses it. After a connection that broke with bytes under
-way the server is asked before the chunk is repeated, since it may have been taken. What shows that the plan no longer
-fits (409, 404) ends the round: no lane takes another chunk, those in flight end, and the caller asks and plans anew.
+Laws: a chunk is sent only while the plan holds and the server misses it. A lane whose chunk has been handed to the
+network takes the next one while the answer comes; sequentially, a chunk is answered before the next one is sent (both
+are `LaneGate`'s). After a connection that broke with bytes under way the server is asked before the chunk is repeated,
+since it may have been taken. What shows that the plan no longer fits (409, 404) ends the round: no lane takes another
+chunk, those in flight end, and the caller asks and plans anew.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from forebay._http import Api
-from forebay._lanes import LaneGate
+from forebay._lanes import LaneGate, Place
 from forebay._meter import Meter
 from forebay._plan import PlannedChunk, is_missing
 from forebay._retry import Patience, Retrier
@@ -83,7 +85,7 @@ class Round:
             source: open.
             info: where the upload stands.
             chunks: to send, in order.
-            parallel: chunks in flight at most, beside the server's own limit.
+            parallel: chunks sent at once at most, beside the server's own limit.
             meter: told what happens.
             patience: renewed by what arrives.
             retrier: makes the one that repeats a chunk's attempts, given its number.
@@ -115,15 +117,16 @@ class Round:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(self._watch())
                 async with asyncio.TaskGroup() as lanes:
-                    for _ in range(self._lanes):
-                        lanes.create_task(self._lane())
+                    for _ in range(self._gate.most_in_flight):
+                        lanes.create_task(self._bring_some())
                 watch.cancel()
         except ExceptionGroup as group:
             raise first_of(group) from group
         if self._outdated is not None and not self._achieved:
             raise self._outdated
 
-    async def _lane(self) -> None:
+    async def _bring_some(self) -> None:
+        """Chunk after chunk; so many do this as chunks may be in flight, and the gate decides how many of them send."""
         while self._queue and self._outdated is None:
             chunk = self._queue.popleft()
             try:
@@ -141,11 +144,11 @@ class Round:
         known = _Known(chunk)
         async for attempt in self._retrier(chunk.number).attempts():
             with attempt:
-                async with self._gate.hold() as wave:
+                async with self._gate.hold(chunk.number) as place:
                     if self._outdated is None:
-                        await self._attempt(known, wave)
+                        await self._attempt(known, place)
 
-    async def _attempt(self, known: _Known, wave: int) -> None:
+    async def _attempt(self, known: _Known, place: Place) -> None:
         """Send the chunk, unless the server turns out to have it."""
         chunk = known.chunk
         if known.unsure and not await self._is_missing(known):
@@ -154,6 +157,12 @@ class Round:
             known.crc32c = await self._source.crc32c(chunk.offset, chunk.length)
         self._source.check_unchanged()
         with self._meter.flight() as flight:
+
+            def moved(count: int) -> None:
+                self._meter.moved(flight, count)
+                if flight.sent == chunk.length:
+                    self._gate.sent(place)
+
             try:
                 await self._api.put_range(
                     "uploads",
@@ -164,13 +173,13 @@ class Round:
                     offset=chunk.offset,
                     length=chunk.length,
                     crc32c=known.crc32c,
-                    on_piece=lambda count: self._meter.moved(flight, count),
+                    on_piece=moved,
                 )
             except ConnectionFailed:
                 if flight.sent:
                     known.unsure = True
                     self._patience.moved()
-                    self._gate.shrink(wave)
+                    self._gate.shrink(place.wave)
                     self._meter.lanes(self._gate.limit)
                 raise
             except DigestMismatch as exc:

@@ -81,7 +81,7 @@ class UploadRun:
             source: open; stays the caller's.
             target: what goes where.
             place: where the upload is remembered, locked by the caller; None to remember nothing.
-            parallel: chunks in flight at most; None for as many as the server allows.
+            parallel: chunks sent at once at most; None for as many as the server allows.
             policy: patience.
             progress: told what happens.
         """

@@ -62,7 +62,7 @@ class Progress:
     received: int
     stored: int
     retries: int
-    lanes: int  # chunks that may be in flight now
+    lanes: int  # chunks that may be sent at once now
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """The server's mode changed, and the order and number of chunks in flight with it."""
+    """The server's mode changed, and the order and number of chunks sent at once with it."""
 
     path: Path
     upload_id: str

@@ -52,18 +52,97 @@ async def test_a_large_file_arrives_whole_in_parallel_chunks(
     assert only(fake).content == path.read_bytes()
     assert result.crc32c == result.stored.crc32c
     assert (result.stored.size, result.retries, result.resumed_bytes) == (BIG, 0, 0)
-    assert 2 <= fake.most_in_flight <= fake.lanes
+    assert 2 <= fake.most_in_flight <= fake.lanes + 1
     assert only(fake).body["path"] == "a/b"
     assert not fake.repeats
 
 
-async def test_parallel_limits_the_chunks_in_flight(
+class Answers:
+    """What is carried out of a fake's chunks, and answered only when that is allowed."""
+
+    def __init__(self, fake: FakeForebay) -> None:
+        self.allowed = asyncio.Event()
+        self.withheld = self.most_withheld = 0
+        self.changed = asyncio.Event()
+        fake.fault(CHUNK_PUT, self._withhold, times=None, after=True)
+
+    async def _withhold(self, request: web.Request) -> None:
+        self.withheld += 1
+        self.most_withheld = max(self.most_withheld, self.withheld)
+        self.changed.set()
+        await self.allowed.wait()
+        self.withheld -= 1
+
+    async def reach(self, count: int) -> None:
+        """So many chunks are carried out and not answered."""
+        while self.withheld < count:
+            self.changed.clear()
+            await self.changed.wait()
+
+
+async def test_a_lane_sends_the_next_chunk_while_the_answer_comes(
     fake: FakeForebay, client: AsyncClient, make_file: MakeFile
 ) -> None:
-    """`parallel=1` is one at a time, in order."""
-    await client.upload(make_file(BIG), parallel=1)
-    assert fake.most_in_flight == 1
+    """With two lanes a third chunk comes though none is answered, and no fourth: it is answers that are waited for then."""
+    answers = Answers(fake)
+    path = make_file(BIG)
+    upload = asyncio.create_task(client.upload(path, parallel=2))
+    await asyncio.wait_for(answers.reach(3), 10)
+    answers.allowed.set()
+    assert (await upload).retries == 0
+    assert answers.most_withheld == 3
+    assert only(fake).content == path.read_bytes()
+    assert not fake.repeats
+
+
+@pytest.mark.parametrize("mode", ["parallel", "sequential"])
+async def test_one_at_a_time_waits_for_each_answer(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile, mode: str
+) -> None:
+    """`parallel=1`, and the sequential mode whatever is asked for: in order, each answered before the next is sent."""
+    fake.mode = mode
+    answers = Answers(fake)
+    upload = asyncio.create_task(client.upload(make_file(BIG), parallel=1 if mode == "parallel" else 4))
+    await answers.reach(1)
+    await client.get("u0")  # a next chunk would have come on another connection by now
+    answers.allowed.set()
+    await upload
+    assert answers.most_withheld == fake.most_in_flight == 1
     assert fake.order == sorted(fake.order)
+
+
+async def test_what_was_sent_and_is_refused_in_its_answer_is_sent_again(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile
+) -> None:
+    """Its lane has gone on meanwhile."""
+
+    async def refuse_late(request: web.Request) -> web.Response:
+        await request.content.read()
+        return problem(503, "chunk-failed", Retry_After="0")
+
+    fake.fault(CHUNK_PUT, refuse_late, times=6)
+    path = make_file(BIG)
+    result = await client.upload(path, parallel=2)
+    assert result.retries == 6
+    assert only(fake).content == path.read_bytes()
+    assert not fake.repeats
+
+
+async def test_an_interruption_while_answers_are_on_their_way_costs_no_repeat(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile
+) -> None:
+    """What was sent and not answered is found there by the next run."""
+    answers = Answers(fake)
+    path = make_file(BIG)
+    upload = asyncio.create_task(client.upload(path, parallel=2))
+    await answers.reach(3)
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    answers.allowed.set()
+    result = await client.upload(path)
+    assert result.resumed_bytes >= 3 * MIB
+    assert not fake.repeats
 
 
 @pytest.mark.parametrize("size", [0, 1, 4 * MIB])

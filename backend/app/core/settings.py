@@ -109,7 +109,7 @@ class Settings(BaseSettings):
         le=1024,
     )
     max_concurrent_chunks: int = _engine(
-        Group.PARALLEL, "MAX_CONCURRENT_CHUNKS", 8, "Chunks in flight per upload.", ge=1, le=64
+        Group.PARALLEL, "MAX_CONCURRENT_CHUNKS", 8, "Chunks that a client sends at once, per upload.", ge=1, le=64
     )
     max_concurrent_users: int = _engine(
         Group.PARALLEL, "MAX_CONCURRENT_USERS", 20, "Distinct users with an active upload.", ge=1, le=10_000

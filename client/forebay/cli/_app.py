@@ -67,7 +67,8 @@ def upload(
     server: Server = LOCAL,
     token: Token = None,
     parallel: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Chunks in flight; as many as the server allows when not given.")
+        int | None,
+        typer.Option(min=1, max=64, help="Chunks sent at once; as many as the server allows when not given."),
     ] = None,
     destination: Annotated[
         str | None, typer.Option(help="One of the server's destinations, by name.", show_default=False)
