@@ -49,6 +49,7 @@ from app.services.forms import Forms
 from app.services.housekeeping import Ages, Housekeeping
 from app.services.identity import Identity
 from app.services.incidents import Incidents, Kind
+from app.services.limits.sizing import quiet_slabs
 from app.services.limits.upload_limits import UploadLimits
 from app.services.memory_monitor import MemoryMonitor
 from app.services.memory_plan import memory_plan, pool_plan
@@ -124,7 +125,9 @@ def build(settings: Settings) -> Server:
         settings.pressure_percent,
         on_change=lambda level, sentence: incidents.note(Kind.MEMORY, sentence, topic=level),
     )
-    pool = ChunkBufferPool(settings.slab_bytes, pool_plan(settings), timeout_s=settings.pool_timeout_s)
+    slabs = pool_plan(settings)
+    quiet = quiet_slabs(slabs, _TRANSFER_THREADS) if settings.staging == "spool" else 0
+    pool = ChunkBufferPool(settings.slab_bytes, slabs, timeout_s=settings.pool_timeout_s, quiet=quiet)
     repository = Repository(settings.secret_database_url(), on_commit=metrics.committed)
     staging = _staging(settings)
     destinations = _destinations(settings, repository)

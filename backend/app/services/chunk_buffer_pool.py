@@ -8,6 +8,8 @@ Laws:
   in `readv`), the return is refused.
 - General slabs go to waiting owners in turns, urgent or not. The reserved ones serve urgent callers only (the chunk
   that others wait for) when no general slab is free. Each slab stays of its kind, so neither can starve the other.
+- The quiet ones serve those only who read for themselves, and who see to it that they are no more than that. Such a use
+  makes all of a slab resident, where a slow body has touched a few KiB of its: so it is always the same ones.
 - A free slab and a waiter that could take it never exist together: a return hands its slab on in the same call. So
   the fast path is one look at a list.
 - `acquire`, `acquire_nowait`, `release` and `close` run on the event loop's thread; there is no lock.
@@ -41,6 +43,12 @@ class _State(enum.Enum):
     CLOSED = enum.auto()
 
 
+class _Kind(enum.Enum):
+    GENERAL = enum.auto()
+    RESERVED = enum.auto()
+    QUIET = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class PoolStats:
     """What is out, and who waits."""
@@ -54,16 +62,16 @@ class PoolStats:
 class SlabLease:
     """A slab on loan. Hold it no longer than a burst, and `release` it on every path."""
 
-    __slots__ = ("__weakref__", "_pool", "_reserved", "_slab", "owner", "view")
+    __slots__ = ("__weakref__", "_kind", "_pool", "_slab", "owner", "view")
 
     owner: str
     view: memoryview
     """The slab's bytes, `slab_bytes` long and page-aligned; what an earlier holder wrote may still be in it."""
 
-    def __init__(self, pool: ChunkBufferPool, slab: mmap.mmap, owner: str, *, reserved: bool) -> None:
+    def __init__(self, pool: ChunkBufferPool, slab: mmap.mmap, owner: str, kind: _Kind) -> None:
         self._pool: ChunkBufferPool | None = pool
         self._slab = slab
-        self._reserved = reserved
+        self._kind = kind
         self.owner = owner
         self.view = memoryview(slab)
 
@@ -83,14 +91,14 @@ class SlabLease:
         except BufferError as exc:
             raise RuntimeError(f"slab of {self.owner!r} released while it is in use") from exc
         self._pool = None
-        pool._take_back(self._slab, self.owner, reserved=self._reserved)  # noqa: SLF001
+        pool._take_back(self._slab, self.owner, self._kind)  # noqa: SLF001
 
     def __del__(self) -> None:
         # Perhaps in a foreign thread, and perhaps with slices of the view still alive somewhere: this slab is therefore
         # never used again (its memory goes with the last slice); the pool makes a new one in its place.
         pool: ChunkBufferPool | None = getattr(self, "_pool", None)
         if pool is not None:
-            pool._replace_lost(self.owner, reserved=self._reserved)  # noqa: SLF001
+            pool._replace_lost(self.owner, self._kind)  # noqa: SLF001
             warnings.warn(f"slab of {self.owner!r} was never released", ResourceWarning, source=self, stacklevel=2)
 
 
@@ -104,29 +112,32 @@ class _Waiter:
 class ChunkBufferPool:
     """A fixed number of slabs, lent fairly."""
 
-    def __init__(self, slab_bytes: int, slabs: int, *, timeout_s: float, reserved: int = 1) -> None:
+    def __init__(self, slab_bytes: int, slabs: int, *, timeout_s: float, reserved: int = 1, quiet: int = 0) -> None:
         """Decide the pool's size; nothing is allocated before `open`.
 
         Args:
             slab_bytes: size of one slab.
-            slabs: how many, the reserved ones included.
+            slabs: how many, the reserved and quiet ones included.
             timeout_s: longest wait in `acquire`, in seconds.
             reserved: how many of them are for urgent callers only.
+            quiet: how many of them are for `acquire_quiet` only.
 
         Raises:
             ValueError: no slab would be left for callers that are not urgent.
         """
-        if slab_bytes < 1 or not 0 <= reserved < slabs:
-            raise ValueError(f"a pool of {slabs} slabs of {slab_bytes} bytes can't reserve {reserved}")
+        if slab_bytes < 1 or min(reserved, quiet) < 0 or reserved + quiet >= slabs:
+            raise ValueError(f"a pool of {slabs} slabs of {slab_bytes} bytes can't reserve {reserved} and {quiet}")
         self._slab_bytes = slab_bytes
         self._slabs_total = slabs
         self._timeout_s = timeout_s
         self._reserved = reserved
+        self._quiet = quiet
         self._state = _State.NEW
         self._thread: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._general_free: list[mmap.mmap] = []  # used as stacks: the slab used last is the one still in the caches
         self._reserved_free: list[mmap.mmap] = []
+        self._quiet_free: list[mmap.mmap] = []
         self._waiting: RoundRobin[_Waiter] = RoundRobin()  # everybody
         self._waiting_urgent: RoundRobin[_Waiter] = RoundRobin()  # those of them who may have a reserved slab
         self._leased_by_owner: dict[str, int] = {}
@@ -142,7 +153,8 @@ class ChunkBufferPool:
         if self._state is not _State.NEW:
             raise RuntimeError("a pool is opened once")
         self._reserved_free = [self._map() for _ in range(self._reserved)]
-        self._general_free = [self._map() for _ in range(self._slabs_total - self._reserved)]
+        self._quiet_free = [self._map() for _ in range(self._quiet)]
+        self._general_free = [self._map() for _ in range(self._slabs_total - self._reserved - self._quiet)]
         self._state = _State.OPEN
 
     def close(self) -> None:
@@ -153,6 +165,7 @@ class ChunkBufferPool:
         self._state = _State.CLOSED
         self._general_free.clear()
         self._reserved_free.clear()
+        self._quiet_free.clear()
         while self._waiting:
             waiter = self._waiting.pop()
             if waiter.urgent:
@@ -164,6 +177,11 @@ class ChunkBufferPool:
     def stats(self) -> PoolStats:
         """The pool at this moment."""
         return PoolStats(self._slab_bytes, self._slabs_total, self._leased, len(self._waiting))
+
+    @property
+    def quiet_slabs(self) -> int:
+        """How many `acquire_quiet` has to give."""
+        return self._quiet
 
     @property
     def leased_by_owner(self) -> dict[str, int]:
@@ -179,14 +197,23 @@ class ChunkBufferPool:
         """
         self._check_thread()
         if self._general_free:
-            return self._lend(self._general_free.pop(), owner, reserved=False)
+            return self._lend(self._general_free.pop(), owner, _Kind.GENERAL)
         if urgent and self._reserved_free:
-            return self._lend(self._reserved_free.pop(), owner, reserved=True)
+            return self._lend(self._reserved_free.pop(), owner, _Kind.RESERVED)
         if self._state is _State.CLOSED:
             raise ShuttingDown
         if self._state is _State.NEW:
             raise RuntimeError("the pool is not open")
         return None
+
+    def acquire_quiet(self, owner: str) -> SlabLease | None:
+        """Lease a quiet slab; None when none is left, or there are none. Nobody waits for one.
+
+        Raises:
+            RuntimeError: this is not the pool's thread.
+        """
+        self._check_thread()
+        return self._lend(self._quiet_free.pop(), owner, _Kind.QUIET) if self._quiet_free else None
 
     async def acquire(self, owner: str, *, urgent: bool = False, waits: WaitObserver = UNOBSERVED) -> SlabLease:
         """Lease a slab; waits in turns with other owners while none is free. Cancelling it loses nothing.
@@ -241,13 +268,13 @@ class ChunkBufferPool:
             self._thread = threading.get_ident()
             self._loop = asyncio.get_running_loop()
 
-    def _lend(self, slab: mmap.mmap, owner: str, *, reserved: bool) -> SlabLease:
-        lease = SlabLease(self, slab, owner, reserved=reserved)
+    def _lend(self, slab: mmap.mmap, owner: str, kind: _Kind) -> SlabLease:
+        lease = SlabLease(self, slab, owner, kind)
         self._leased += 1
         self._leased_by_owner[owner] = self._leased_by_owner.get(owner, 0) + 1
         return lease
 
-    def _take_back(self, slab: mmap.mmap, owner: str, *, reserved: bool) -> None:
+    def _take_back(self, slab: mmap.mmap, owner: str, kind: _Kind) -> None:
         self._leased -= 1
         left = self._leased_by_owner[owner] - 1
         if left:
@@ -256,17 +283,20 @@ class ChunkBufferPool:
             del self._leased_by_owner[owner]
         if self._state is not _State.OPEN:
             return
-        waiter = self._next(reserved=reserved)
+        if kind is _Kind.QUIET:
+            self._quiet_free.append(slab)
+            return
+        waiter = self._next(kind)
         if waiter is not None:
-            waiter.granted.set_result(self._lend(slab, waiter.owner, reserved=reserved))
-        elif reserved:
+            waiter.granted.set_result(self._lend(slab, waiter.owner, kind))
+        elif kind is _Kind.RESERVED:
             self._reserved_free.append(slab)
         else:
             self._general_free.append(slab)
 
-    def _next(self, *, reserved: bool) -> _Waiter | None:
+    def _next(self, kind: _Kind) -> _Waiter | None:
         """Take out the waiter whose turn it is for a slab of this kind; none whose task is being cancelled."""
-        queue = self._waiting_urgent if reserved else self._waiting
+        queue = self._waiting_urgent if kind is _Kind.RESERVED else self._waiting
         while queue:
             waiter = queue.pop()
             self._withdraw(waiter)
@@ -283,10 +313,10 @@ class ChunkBufferPool:
             self._withdraw(waiter)
             waiter.granted.set_exception(PoolExhausted())
 
-    def _replace_lost(self, owner: str, *, reserved: bool) -> None:
+    def _replace_lost(self, owner: str, kind: _Kind) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._take_back_lost, owner, reserved)
+            self._loop.call_soon_threadsafe(self._take_back_lost, owner, kind)
 
-    def _take_back_lost(self, owner: str, reserved: bool) -> None:  # noqa: FBT001 - call_soon passes positions only
+    def _take_back_lost(self, owner: str, kind: _Kind) -> None:
         _log.error("a slab of %r was never released; replaced", owner)
-        self._take_back(self._map(), owner, reserved=reserved)
+        self._take_back(self._map(), owner, kind)

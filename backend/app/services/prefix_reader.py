@@ -64,7 +64,7 @@ class PrefixReader:
         self._threads = threads
         share = max(1, pool.stats.slabs_total // 2 // max(1, destinations))
         self._sending: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
-        self._quiet = asyncio.Semaphore(max(1, pool.stats.slabs_total // 4))
+        self._quiet = asyncio.Semaphore(pool.quiet_slabs or max(1, pool.stats.slabs_total // 4))
 
     async def pieces(
         self,
@@ -151,7 +151,10 @@ class PrefixReader:
         with live.waits.of(Cause.SLAB):
             await share.acquire()
         try:
-            lease = await self._pool.acquire(f"{purpose}:{live.row.owner}", waits=live.waits)
+            owner = f"{purpose}:{live.row.owner}"
+            lease = self._pool.acquire_quiet(owner) if quiet else None
+            if lease is None:
+                lease = await self._pool.acquire(owner, waits=live.waits)
             slab, reading = lease.view, ThreadTime()
 
             def fetch(offset: int, most: int) -> memoryview:

@@ -419,3 +419,35 @@ def test_lease_lost_after_the_loop_only_warns() -> None:
         leases = [runner.run(main())]
     with pytest.warns(ResourceWarning, match="'ann'"):
         leases.clear()
+
+
+async def test_quiet_slabs_are_always_the_same_ones_and_nobody_elses() -> None:
+    """Not even when bodies wait; a digest makes all of a slab resident, a slow body a few KiB."""
+    pool = ChunkBufferPool(SLAB, 4, timeout_s=60, reserved=1, quiet=1)
+    pool.open()
+    first = pool.acquire_quiet("transfer:ann")
+    assert first is not None
+    assert pool.acquire_quiet("transfer:bob") is None
+    general = [await pool.acquire("ann"), await pool.acquire("bob")]
+    first.view[:5] = b"quiet"
+    waiter = waiting(pool, "cat")
+    await settle()
+    first.release()
+    await settle()
+    assert not waiter.done()
+    again = pool.acquire_quiet("transfer:bob")
+    assert again is not None
+    assert again.view[:5] == b"quiet"
+    assert pool.stats == PoolStats(slab_bytes=SLAB, slabs_total=4, slabs_leased=3, waiting=1)
+    general.pop().release()
+    general.append(await waiter)
+    for lease in (again, *general):
+        lease.release()
+    pool.close()
+    assert pool.acquire_quiet("transfer:ann") is None
+
+
+def test_a_pool_of_quiet_and_reserved_slabs_only_is_refused() -> None:
+    """Nobody else would ever get one."""
+    with pytest.raises(ValueError, match="reserve"):
+        ChunkBufferPool(SLAB, 3, timeout_s=1, reserved=1, quiet=2)

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from app.services.limits.sizing import MIN_WINDOW_BYTES, POOL_CEILING_BYTES, StagingMemory, pool_slabs, staging_memory
+from app.services.limits.sizing import (
+    MIN_WINDOW_BYTES,
+    POOL_CEILING_BYTES,
+    StagingMemory,
+    pool_slabs,
+    quiet_slabs,
+    staging_memory,
+)
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -77,6 +84,12 @@ def test_every_thread_has_a_slab_and_the_reserve_is_extra(threads: int) -> None:
 def test_figure_of_the_operator_is_taken_as_it_is() -> None:
     """Above the ceiling too, whatever the other settings."""
     assert slabs(buffer_pool_bytes=300 * MIB, max_memory_percent=10.0) == 300
+
+
+def test_a_large_pool_has_slabs_for_those_who_read_for_themselves() -> None:
+    """One more than they are; a small pool, of which each thread needs its slab, has none."""
+    assert quiet_slabs(32, readers=2) == 3
+    assert quiet_slabs(5, readers=2) == 0
 
 
 def test_half_a_pool_does_where_nothing_is_read_through_it() -> None:

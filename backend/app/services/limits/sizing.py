@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MIN_WINDOW_BYTES", "POOL_CEILING_BYTES", "StagingMemory", "pool_slabs", "staging_memory"]
+__all__ = ["MIN_WINDOW_BYTES", "POOL_CEILING_BYTES", "StagingMemory", "pool_slabs", "quiet_slabs", "staging_memory"]
 
 MIN_WINDOW_BYTES = 1024 * 1024
 POOL_CEILING_BYTES = 64 * 1024 * 1024
 _MEMORY_SHARE = 64  # the pool is at most 1/64 of the memory there is: the ceiling from 4 GiB on
 _FULL_LANES = 256  # connections that may send at once from which on the pool grows no further
+_LARGE_POOL_SLABS = 20
 
 _STAGING_CEILING_BYTES = 1280 * 1024 * 1024  # with the default percentage: 1 GiB
 _STAGING_SHARE = 4  # a quarter of the memory there is: relaying is what such a machine is for
@@ -59,6 +60,19 @@ def pool_slabs(
         lanes = min(1.0, users * chunks / _FULL_LANES)
         buffer_pool_bytes = int(most * max_memory_percent / 100 * lanes / (2 if for_receiving_only else 1))
     return max(worker_threads + 1, buffer_pool_bytes // slab_bytes)
+
+
+def quiet_slabs(slabs: int, readers: int) -> int:
+    """How many of a pool's slabs are for those who read staging for themselves: to digest, to verify.
+
+    Each such use makes a whole slab resident. Where all slabs took their turns in it, a thousand slow uploads, which touch
+    a few KiB of a slab each, had all of a large pool resident when they became whole. A small pool is so anyway.
+
+    Args:
+        slabs: of the pool.
+        readers: threads that read; one slab more has the next one's turn ready.
+    """
+    return readers + 1 if slabs >= _LARGE_POOL_SLABS else 0
 
 
 @dataclass(frozen=True, slots=True)
