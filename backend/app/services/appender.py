@@ -6,8 +6,8 @@ Laws:
   that brought is recorded. So an answer about the position stays true until the next request.
 - What had come when a request broke off is kept. Where a checksum was declared it is not: all of the request, or nothing.
 - Bytes are recorded piece by piece while what follows is received; a piece ends with its chunk, or after a second
-  (`CheckpointedSink`). No more is received before what the chunk before has brought is recorded: a server that dies
-  loses the pieces of two chunks at most, of a slow client little more than a second's.
+  (`CheckpointedSink`). What is received in one go is bounded (`_STRETCH_BYTES`), and one such stretch may wait to be
+  recorded while the next one comes: a server that dies loses a piece, and what came while it was being recorded.
 - Where staging relays (`Relay`), a piece is read when there is room for it, and a request is acknowledged when its
   destination has all of it. Where the upload stands is what has come: it is kept as long as this server lives, and as
   acknowledged bytes no longer (docs/decisions/tus-in-memory.md).
@@ -33,7 +33,7 @@ from app.core.errors import (
     Superseded,
     SyncFailed,
 )
-from app.core.upload import Chunk, Extent, Mode, UploadState
+from app.core.upload import MIB, Chunk, Extent, Mode, UploadState
 from app.core.waiting import Cause
 from app.persistence.repository import Repository
 from app.services.chunk_sink import CheckpointedSink, StagingSink
@@ -50,6 +50,8 @@ from app.staging.port import Room, Staging
 
 __all__ = ["Appender", "Check"]
 
+_STRETCH_BYTES: Final = 64 * MIB
+"""Received in one go, in whole chunks, one at least: what ends a burst and begins another costs a fast client."""
 _APPENDING: Final = -1  # the receiver's key, where others have the number of their chunk
 _BROKEN_OFF: Final = (ClientGone, RequestTimedOut, ShuttingDown, Superseded)
 _WRITABLE: Final = frozenset({UploadState.CREATED, UploadState.RECEIVING})
@@ -206,8 +208,7 @@ class Appender:
         latest: asyncio.Task[None] | None = None
         async with AsyncExitStack() as rooms, self._recorder(live, receiver) as recorder:
             while not body.ended:
-                within = live.row.chunk_size - position % live.row.chunk_size
-                piece = Chunk(position // live.row.chunk_size, position, min(within, size - position))
+                piece = self._stretch(live, position, size, check)
                 room = await self._room(rooms, live, piece, body, receiver)
                 came = await self._bring(live, piece, body, receiver, recorder, check=check, room=room, limit=limit)
                 if came is None:
@@ -229,6 +230,13 @@ class Appender:
                     await self._keep(live, unjudged, recorder)
         if position > begun:
             await self._acknowledged(live, begun, position, body, receiver)
+
+    def _stretch(self, live: LiveUpload, position: int, size: int, check: Check | None) -> Chunk:
+        """What comes next in one go: no more than a chunk where something is to be seen to before the one behind it."""
+        chunk = step = live.row.chunk_size
+        if check is None and self._relay is None and self._mode is Mode.PARALLEL and not live.row.length_deferred:
+            step *= max(1, _STRETCH_BYTES // chunk)
+        return Chunk(position // chunk, position, min(step - position % chunk, size - position))
 
     @asynccontextmanager
     async def _recorder(self, live: LiveUpload, receiver: Receiver) -> AsyncIterator[Recorder]:
@@ -310,7 +318,7 @@ class Appender:
         try:
             async with receiver.interruption:
                 await body.deliver(
-                    self._way(sink, recorder, check),
+                    self._way(sink, live.row.chunk_size, recorder, check),
                     limit=limit,
                     owner=live.row.owner,
                     most=max(1, piece.length),
@@ -320,17 +328,19 @@ class Appender:
         except _BROKEN_OFF as exc:
             if check is None and sink.received and not live.row.ended:
                 await self._keep(live, [await self._came(live, sink, room)], recorder)
-            self._processor.count_failure(live, piece, exc)
+            self._processor.count_failure(live, sink.chunk, exc)
             raise
         except ForebayError as exc:
-            self._processor.count_failure(live, piece, exc)
+            self._processor.count_failure(live, sink.chunk, exc)
             raise
         finally:
             sink.close()
             live.waits.unwatch(sink.storing)
             receiver.received = lambda: 0
 
-    def _way(self, sink: StagingSink, recorder: Recorder, check: Check | None) -> Callable[[memoryview], None]:
+    def _way(
+        self, sink: StagingSink, chunk_size: int, recorder: Recorder, check: Check | None
+    ) -> Callable[[memoryview], None]:
         """What bytes go through, in a worker thread."""
         if check is not None:
             return _both(check, sink)
@@ -341,7 +351,7 @@ class Appender:
         def on_piece(extent: Extent) -> None:
             loop.call_soon_threadsafe(recorder.add, [extent], context=context)
 
-        return CheckpointedSink(sink, on_piece)
+        return CheckpointedSink(sink, chunk_size, on_piece)
 
     async def _came(self, live: LiveUpload, sink: StagingSink, room: Room | None) -> _Piece:
         """What came, and is finished: by its last byte (see `StagingSink`) or, where that did not come, here."""

@@ -33,7 +33,7 @@ class ChecksumSink:
 
     def __init__(self, chunk: Chunk, declared: DeclaredDigest, *, always_sha256: bool = False) -> None:
         """Nothing yet; SHA-256 only when declared or asked for."""
-        self._chunk = chunk
+        self.chunk = chunk  # or what was not cut off of it
         self._declared = declared
         self._sha256 = hashlib.sha256() if always_sha256 or declared.sha256 is not None else None
         self._crc = 0
@@ -54,12 +54,12 @@ class ChecksumSink:
     @property
     def received(self) -> int:
         """Bytes so far."""
-        return self.position - self._chunk.offset
+        return self.position - self.chunk.offset
 
     @property
     def whole(self) -> bool:
         """Whether all of the chunk, or of what was not cut off of it, has come."""
-        return self.position == self._chunk.end
+        return self.position == self.chunk.end
 
     def hasher(self) -> hashlib._Hash:
         """SHA-256 of the bytes so far, where it was asked for."""
@@ -76,8 +76,8 @@ class ChecksumSink:
         crc_differs = self._declared.crc32c is not None and self._declared.crc32c != self._crc
         sha_differs = self._declared.sha256 is not None and self.hasher().digest() != self._declared.sha256
         if crc_differs or sha_differs:
-            raise DigestMismatch(chunk=self._chunk.number)
-        return Extent(self._chunk.offset, self.received, self._crc)
+            raise DigestMismatch(chunk=self.chunk.number)
+        return Extent(self.chunk.offset, self.received, self._crc)
 
 
 class StagingSink(ChecksumSink):
@@ -119,13 +119,13 @@ class StagingSink(ChecksumSink):
         for attempt in range(1, self._attempts + 1):
             try:
                 if self._writer is None:
-                    self._writer = self._staging.open_writer(self._upload_id, self._chunk.offset)
+                    self._writer = self._staging.open_writer(self._upload_id, self.chunk.offset)
                 self._writer.write(view)
             except (RoomLost, SyncFailed):
                 raise  # what came before is gone: trying again would hide it
             except StagingUnavailable as exc:
                 if attempt == self._attempts:
-                    raise ChunkFailed(self._chunk.number, attempt) from exc
+                    raise ChunkFailed(self.chunk.number, attempt) from exc
                 self._on_retry(attempt, exc)
                 time.sleep(_RETRY_PAUSE_S * 2 ** (attempt - 1))
             else:
@@ -136,14 +136,17 @@ class StagingSink(ChecksumSink):
         if self._writer is not None:
             self._writer.finish(self._durability)
 
-    def cut(self) -> Extent:
-        """What came is an extent, of a chunk of which no digest is declared; what follows is another one. Blocks as `finish`."""
+    def cut(self, number: int) -> Extent:
+        """What came is an extent, of a chunk of which no digest is declared; what follows is another one, of chunk `number`.
+
+        Blocks as `finish`.
+        """
         self.finish()
         self.close()
         extent = self.extent()
         self._writer = None
         self._crc = 0
-        self._chunk = Chunk(self._chunk.number, extent.end, self._chunk.end - extent.end)
+        self.chunk = Chunk(number, extent.end, self.chunk.end - extent.end)
         return extent
 
     def close(self) -> None:
@@ -153,26 +156,40 @@ class StagingSink(ChecksumSink):
 
 
 class CheckpointedSink:
-    """Stores, and every second cuts off what came, so that a slow client loses little with the server.
+    """Stores, and cuts off what came where a chunk ends, and every second, so that little is lost with the server.
 
     Not for a few bytes: each piece is a row of the database. Nor for less than a 4096th of the file so far: so a file has
-    some ten thousands of them at most, however slowly it comes.
+    some ten thousands of them at most, however slowly it comes. What comes last is left to whoever sees the end.
     """
 
     def __init__(
-        self, sink: StagingSink, on_piece: Callable[[Extent], None], *, clock: Callable[[], float] = time.monotonic
+        self,
+        sink: StagingSink,
+        chunk_size: int,
+        on_piece: Callable[[Extent], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Cut what goes into `sink`; `on_piece` is called in the thread."""
+        """Cut what goes into `sink`, which may be several chunks of `chunk_size`; `on_piece` is called in the thread."""
         self._sink = sink
+        self._chunk_size = chunk_size
         self._on_piece = on_piece
         self._clock = clock
         self._due = clock() + _CHECKPOINT_S
 
     def __call__(self, view: memoryview) -> None:
         """Take the next bytes."""
-        self._sink(view)
-        if self._clock() < self._due or self._sink.whole:
-            return
-        if self._sink.received >= max(_LEAST_CHECKPOINT_BYTES, self._sink.position // _SHARE):
-            self._on_piece(self._sink.cut())
-            self._due = self._clock() + _CHECKPOINT_S
+        while view:
+            room = self._chunk_size - self._sink.position % self._chunk_size
+            self._sink(view[:room])
+            view = view[room:]
+            if not self._sink.whole and self._is_due():
+                self._on_piece(self._sink.cut(self._sink.position // self._chunk_size))
+                self._due = self._clock() + _CHECKPOINT_S
+
+    def _is_due(self) -> bool:
+        position = self._sink.position
+        if position % self._chunk_size == 0:
+            return True
+        enough = self._sink.received >= max(_LEAST_CHECKPOINT_BYTES, position // _SHARE)
+        return enough and self._clock() >= self._due

@@ -43,7 +43,7 @@ class Course:
             durability=Durability.BEGUN,
             on_retry=lambda _attempt, _error: None,
         )
-        self._way = CheckpointedSink(self.sink, self.pieces.append, clock=lambda: self.now_s)
+        self._way = CheckpointedSink(self.sink, CHUNK, self.pieces.append, clock=lambda: self.now_s)
 
     def come(self, content: bytes, *, step: int, rate: float) -> None:
         """In pieces of `step` bytes."""
@@ -94,6 +94,17 @@ def test_the_pieces_of_a_large_file_are_large(spool: SpoolStaging) -> None:
     course = Course(spool, Chunk(640, begin, CHUNK))
     course.come(bytes(6 * MIB), step=512 * KIB, rate=100 * KIB)
     assert [piece.length for piece in course.pieces] == [3 * MIB] * 2
+
+
+def test_a_piece_ends_with_its_chunk(spool: SpoolStaging) -> None:
+    """Also where bytes come across the border, and however fast."""
+    content = os.urandom(CHUNK)
+    begin = CHUNK // 2
+    course = Course(spool, Chunk(0, begin, CHUNK))
+    course.come(content, step=MIB - 1, rate=1000 * MIB)
+    assert course.pieces == [Extent(begin, CHUNK // 2, crc32c.crc32c(content[: CHUNK // 2]))]
+    assert course.sink.extent() == Extent(CHUNK, CHUNK // 2, crc32c.crc32c(content[CHUNK // 2 :]))
+    assert course.sink.chunk.number == 1
 
 
 def test_the_last_piece_is_left_to_whoever_sees_the_end(spool: SpoolStaging) -> None:

@@ -148,7 +148,7 @@ def test_offsets_never_go_back(tus: Tus, product: Product, cuts: list[int], seed
 def test_it_goes_on_after_the_server_was_killed(
     start_server: Callable[..., ServerProcess], mode: dict[str, str]
 ) -> None:
-    """With what it had told of; two pieces of 16 MiB at most are sent again."""
+    """With what it had told of; what was not recorded yet is sent again."""
     content = os.urandom(40 * MIB)
     server = start_server(FOREBAY_AUTH="none", **mode)
     with ApiClient(("127.0.0.1", server.port)) as api:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import app.services.appender
 from app.core.errors import DatabaseUnavailable
 from app.testing.product import Product
 from app.testing.tus_client import Tus
@@ -18,8 +19,9 @@ CHUNK = MIB
 
 
 @pytest.fixture
-def product(start_product: Callable[..., Product]) -> Product:
-    """With chunks of 1 MiB."""
+def product(start_product: Callable[..., Product], monkeypatch: pytest.MonkeyPatch) -> Product:
+    """With chunks of 1 MiB, each of which is received by itself."""
+    monkeypatch.setattr(app.services.appender, "_STRETCH_BYTES", CHUNK)
     return start_product(chunk_size_mb=1)
 
 
