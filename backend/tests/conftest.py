@@ -56,11 +56,7 @@ def _fresh_database() -> bytes:
 def _assemble(directory: Path, configure: Callable[[Any], None] | None, fields: dict[str, object]) -> Assembly:
     """What `app.main` runs, described; `configure` may exchange parts before anything is open."""
     given = {"data_dir": directory / "var", **_SMALL_PRODUCT, **fields}
-    settings = load_settings(env_file=None, environ={}, **given)
-    if settings.database_url is None and not settings.data_dir.exists():
-        settings.data_dir.mkdir(parents=True)
-        (settings.data_dir / "forebay.sqlite3").write_bytes(_fresh_database())
-    server = build(settings)
+    server = build(load_settings(env_file=None, environ={}, **given))
     if configure is not None:
         configure(server)
     return Assembly(
@@ -69,7 +65,7 @@ def _assemble(directory: Path, configure: Callable[[Any], None] | None, fields: 
         running=server.running,
         before_drain=[server.before_drain],
         server=server,
-        data_dir=settings.data_dir,
+        data_dir=server.settings.data_dir,
     )
 
 
@@ -83,6 +79,10 @@ def _products(own: Path) -> Iterator[Callable[..., Product]]:
         def start(
             directory: Path = own, *, configure: Callable[[Any], None] | None = None, **fields: object
         ) -> Product:
+            # Not on a disk of its own: a first start syncs what it makes, which is looked at there.
+            if directory == own and not (own / "var").exists() and not fields.keys() & {"data_dir", "database_url"}:
+                (own / "var").mkdir()
+                (own / "var" / "forebay.sqlite3").write_bytes(_fresh_database())
             return running.enter_context(Product(_assemble(directory, configure, fields)))
 
         yield start
