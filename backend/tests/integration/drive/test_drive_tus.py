@@ -223,6 +223,9 @@ def test_after_a_restart_it_begins_anew(rig: Rig, start_server: Callable[..., Se
         tus = Tus(api)
         assert tus.position(path) == 0
         assert tus.patch(path, 0, content).status == 204
+        assert (
+            api.complete(path.rpartition("/")[2]).json["state"] == "completed"
+        )  # the last piece goes there at the end
     server.stop()
     assert rig.drive.content(rig.only_file().id) == content
 
