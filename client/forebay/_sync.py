@@ -141,11 +141,18 @@ class Client:
             else:
                 result.set_exception(error)
 
-        loop.call_soon_threadsafe(begin)
+        def stop() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:
+                work.close()
+                result.set_exception(asyncio.CancelledError())
+
         try:
+            loop.call_soon_threadsafe(begin)
             return result.result()
         except BaseException:
             if not result.done():  # an interrupt in this thread: stop the work, and leave when it has stopped
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - the task may not exist before the loop gets here
+                loop.call_soon_threadsafe(stop)
                 concurrent.futures.wait([result])
             raise

@@ -106,6 +106,40 @@ async def test_an_interrupt_stops_the_work_before_it_is_raised(
     assert output.strip() == b"0"
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_interrupt_while_work_is_handed_over_stops_it_as_well(
+    fake: FakeForebay, state_dir: Path, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """Between the thread that calls and the one that works there is a moment."""
+    path = make_file(6_000_000)
+
+    async def hold(request: web.Request) -> None:
+        await asyncio.Event().wait()
+
+    async def others() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    def script() -> int:
+        with Client(fake.url) as client:
+            loop = client._loop
+            assert loop is not None
+            hand_over = loop.call_soon_threadsafe
+
+            def interrupted(callback: Callable[[], None]) -> None:
+                monkeypatch.undo()
+                if begun:
+                    hand_over(callback)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client.upload(path)
+            return asyncio.run_coroutine_threadsafe(others(), loop).result()
+
+    fake.fault("POST", hold)
+    assert await in_thread(script) == 0
+
+
 async def test_a_download_goes_on_where_the_line_broke(
     fake: FakeForebay, client: AsyncClient, make_file: MakeFile
 ) -> None:
