@@ -54,7 +54,7 @@ class Place:
         self.fd = _CLOSED
         self.opening = Lock()  # what is made with the first use
         # The kernel lets one thread write to a file at a time, and those who wait there spin on a processor that the
-        # others need (rwsem): as chunks of one file, 512 MiB then came at a third of the rate, now and again.
+        # others need (rwsem): 0.79 instead of 0.75 seconds of processors for a GiB of chunks of one file.
         self.writing = Lock()
         self.users = 0  # of the descriptor, writers included
         self.writers = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from threading import Lock
+from typing import Final
 
 from app.core.errors import StagingUnavailable
 from app.staging.port import Durability
@@ -12,6 +13,11 @@ from app.staging.spool.faults import sync_faults, system_faults
 from app.staging.spool.places import Place
 
 __all__ = ["SpoolWriter"]
+
+_AT_ONCE_BYTES: Final = 512 * 1024
+"""Of one write. The kernel takes pages for it in blocks as large as the write (large folios, __filemap_get_folio); free
+blocks of 2 MiB are what a virtual machine gives back to its host (free page reporting) and pays for again when they are
+used. With whole slabs, chunks of one file came at 870 MiB/s and with these at 1890, on the same machine and minute."""
 
 
 class SpoolWriter:
@@ -58,7 +64,7 @@ class SpoolWriter:
             rest = view
             while rest:
                 with place.writing:
-                    written = os.pwrite(place.fd, rest, at)
+                    written = os.pwrite(place.fd, rest[:_AT_ONCE_BYTES], at)
                 if not written:
                     raise StagingUnavailable
                 place.unsynced = True  # behind the write: a sync that began before it has not covered it
