@@ -22,7 +22,8 @@ from app.testing.destination_contract import BytesSource, append, digests_of
 from app.testing.drive_emulator import DriveEmulator, DriveFile, Fault, Options, Rule
 
 UNIT = 262_144
-QUICK = Timeouts(connect_s=2.0, answer_s=1.0, stall_s=0.5)
+PATIENT = Timeouts(connect_s=10.0, answer_s=10.0, stall_s=10.0)
+QUICK = Timeouts(connect_s=5.0, answer_s=1.5, stall_s=1.0)
 
 
 class Tokens:
@@ -130,7 +131,7 @@ async def start_rig(tmp_path: Path) -> AsyncIterator[Callable[..., Rig]]:
             drive: DriveEmulator | None = None,
             *,
             folder_id: str = "",
-            timeouts: Timeouts = QUICK,
+            timeouts: Timeouts = PATIENT,
             daily_bytes: int = 750 * 10**9,
             values: KeepsValues | None = None,
             ledger: Ledger | None = None,
@@ -158,8 +159,8 @@ async def start_rig(tmp_path: Path) -> AsyncIterator[Callable[..., Rig]]:
 
 @pytest.fixture
 def rig(start_rig: Callable[..., Rig]) -> Rig:
-    """One as it is by default."""
-    return start_rig()
+    """One that does not wait long for a Drive that stalls."""
+    return start_rig(timeouts=QUICK)
 
 
 @pytest.fixture(scope="session")
