@@ -211,7 +211,11 @@ class Appender:
                 piece = self._stretch(live, position, size, check)
                 room = await self._room(rooms, live, piece, body, receiver)
                 came = await self._bring(live, piece, body, receiver, recorder, check=check, room=room, limit=limit)
-                if came is None:
+                if came is None:  # but for what was cut off of it
+                    await self._over(live, recorder)
+                    if live.position > position:
+                        position = live.position
+                        await self._forwarded(live, piece, position, body, receiver)
                     break
                 position = came.extent.end
                 if check is not None:
@@ -219,7 +223,7 @@ class Appender:
                     continue
                 earlier, latest = latest, await self._keep(live, [came], recorder)
                 await rooms.aclose()
-                if self._mode is Mode.SEQUENTIAL and not live.row.is_part:
+                if self._forwards(live):
                     await self._over(live, recorder)
                     await self._forwarded(live, piece, position, body, receiver)
                 elif earlier is not None:
@@ -255,6 +259,10 @@ class Appender:
                     await self._over(live, recorder)
                     await self._uploads.recorded(live)
 
+    def _forwards(self, live: LiveUpload) -> bool:
+        """Whether bytes go on before the next ones are taken; a part has no destination of its own."""
+        return self._mode is Mode.SEQUENTIAL and not live.row.is_part
+
     @staticmethod
     async def _over(live: LiveUpload, recorder: Recorder, task: asyncio.Task[None] | None = None) -> None:
         with live.waits.of(Cause.DISK):
@@ -262,7 +270,7 @@ class Appender:
 
     async def _forwarded(self, live: LiveUpload, piece: Chunk, end: int, body: RequestBody, receiver: Receiver) -> None:
         """In sequential mode: return when the destination's side has the piece."""
-        if self._relay is None:
+        if self._relay is None and self._forwards(live):
             await self._processor.forwarded(live, piece, end)
         else:
             await self._acknowledged(live, piece.offset, end, body, receiver)

@@ -141,8 +141,12 @@ class StagingSink(ChecksumSink):
 
         Blocks as `finish`.
         """
-        self.finish()
-        self.close()
+        self.storing.begin()
+        try:
+            self.finish()
+            self.close()
+        finally:
+            self.storing.end()
         extent = self.extent()
         self._writer = None
         self._crc = 0

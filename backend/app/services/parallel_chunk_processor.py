@@ -331,7 +331,7 @@ class ParallelChunkProcessor:
         await record_extents(self._repository, live, extents, at_s=self._clock(), durable=self._durable)
         for extent in extents:
             number = extent.offset // live.row.chunk_size
-            self._throughput.recorded(extent.length)
+            self._throughput.recorded(extent.length, chunks=int(live.ends_a_chunk(extent)))
             parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)
         if live.row.ended:
             raise StateConflict(f"The upload is {live.row.state}; it takes no more chunks.", state=live.row.state.value)

@@ -68,11 +68,11 @@ class Throughput:
         self.failures = RateWindow(clock=clock)
         self.bytes = RateWindow(clock=clock)
 
-    def recorded(self, length: int) -> None:
-        """A chunk is here, whole, and may be acknowledged."""
-        self.chunks.add()
+    def recorded(self, length: int, *, chunks: int = 1) -> None:
+        """So many bytes are here and may be acknowledged; with them so many chunks are whole."""
+        self.chunks.add(chunks)
         self.bytes.add(length)
-        self.chunks_total += 1
+        self.chunks_total += chunks
         self.bytes_total += length
 
     def came(self, count: int) -> None:

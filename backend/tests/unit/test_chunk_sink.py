@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -26,6 +27,25 @@ async def spool(tmp_path: Path) -> AsyncIterator[SpoolStaging]:
     await spool.reserve("u", "ann", 2 * CHUNK)
     yield spool
     await spool.aclose()
+
+
+def test_a_sync_at_a_cut_is_time_of_the_disk(spool: SpoolStaging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one at the end is."""
+    sink = StagingSink(
+        Chunk(0, 0, CHUNK),
+        NOTHING_DECLARED,
+        staging=spool,
+        upload_id="u",
+        attempts=1,
+        durability=Durability.ALL,
+        on_retry=lambda _attempt, _error: None,
+    )
+    seen: list[bool] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _fd: seen.append(sink.storing.seconds(time.monotonic() + 100) > 50))
+    sink(bytes(MIB))
+    sink.cut(0)
+    sink.close()
+    assert seen == [True]
 
 
 class Course:

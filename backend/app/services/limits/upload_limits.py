@@ -13,6 +13,9 @@ from app.core.upload import MAX_CHUNKS, MIN_CHUNK_BYTES, SEQUENTIAL_CHUNK_BYTES,
 
 __all__ = ["UploadLimits"]
 
+_ONE_MORE = 1
+"""A client with several lanes has one chunk more on its way than it is sending: that which waits for its answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
@@ -42,7 +45,9 @@ class UploadLimits:
         """Chunks of that size that an upload may have in flight."""
         if self.mode is Mode.SEQUENTIAL:
             return 1
-        return self.lanes if self.window_bytes is None else max(1, min(self.lanes, self.window_bytes // chunk_bytes))
+        if self.window_bytes is None:
+            return self.lanes
+        return max(1, min(self.lanes, self.window_bytes // chunk_bytes - _ONE_MORE))
 
     def chunk_of(self, size: int | None, asked_for: int | None, multiple: int) -> int:
         """Chunk size for a file.
@@ -65,7 +70,8 @@ class UploadLimits:
             return most if size is None else choose_chunk_size(size, most=most, lanes=lanes)
         # All lanes have room, and chunks end where what the destination takes at once ends: their room is given back whole.
         step = max(multiple, MIN_CHUNK_BYTES if asked_for is None else 1)
-        most = max(MIN_CHUNK_BYTES, step, min(most, self.window_bytes // lanes) // step * step)
+        in_flight = lanes + _ONE_MORE if lanes > 1 else 1
+        most = max(MIN_CHUNK_BYTES, step, min(most, self.window_bytes // in_flight) // step * step)
         if size is None:
             return most
         chosen = -(-choose_chunk_size(size, most=most, lanes=lanes) // step) * step

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import app.services.appender
+import app.services.chunk_sink
 from app.core.errors import DatabaseUnavailable
 from app.testing.product import Product
-from app.testing.tus_client import Tus
+from app.testing.tus_client import BYTES, Tus
 
 MIB = 1 << 20
 CHUNK = MIB
@@ -112,3 +113,30 @@ def test_what_came_last_is_recorded_before_anybody_is_told(product: Product, gat
         product.call(_open(gate))
         assert Tus(other).position(path) == CHUNK + 1000
         assert gate.asked == [0, CHUNK]
+
+
+def test_what_was_cut_off_is_treated_as_what_comes_last(
+    start_product: Callable[..., Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In sequential mode it is with the destination's side before the answer; and a part of a chunk is no chunk."""
+    monkeypatch.setattr(app.services.chunk_sink, "_CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(app.services.chunk_sink, "_LEAST_CHECKPOINT_BYTES", 1)
+    product = start_product(enable_parallel_uploads=False)
+    content = os.urandom(3 * CHUNK)
+    with product.client() as api:
+        tus = Tus(api)
+        path = tus.begin(len(content))
+        api.connection.putrequest("PATCH", path)
+        for name, value in {**BYTES, "Upload-Offset": "0", "Transfer-Encoding": "chunked"}.items():
+            api.connection.putheader(name, value)
+        api.connection.endheaders()
+        api.connection.send(b"%x\r\n%b\r\n" % (CHUNK, content[:CHUNK]))
+        (live,) = product.server.context.uploads.live
+        product.wait_for(lambda: live.recorded.prefix == CHUNK)
+        api.connection.send(b"0\r\n\r\n")
+        answer = api.connection.getresponse()
+        answer.read()
+        assert (answer.status, answer.headers["Upload-Offset"], live.digest.position) == (204, str(CHUNK), CHUNK)
+        assert product.server.context.throughput.chunks_total == 0
+        assert tus.patch(path, CHUNK, content[CHUNK:]).status == 204
+        assert product.server.context.throughput.chunks_total == 1
