@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from importlib.metadata import version
@@ -25,6 +25,7 @@ import aiohttp
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import AddrInfoType
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from forebay._crc import content_digest
@@ -39,6 +40,7 @@ _CONNECT_S = 10.0
 _KEEPALIVE_S = 10.0  # a server closes after 15 s: what is taken for a request must not be about to be closed
 _UNSENT_BYTES = 512 * 1024  # of TCP_NOTSENT_LOWAT (tcp(7)): more would say "sent" early, less costs on a fast network
 _ERROR_BODY_BYTES = 64 * 1024
+_EVENTS_TYPE = "text/event-stream"
 _PROBLEM_TYPES = ("application/problem+json", "application/json")
 
 
@@ -189,6 +191,30 @@ class Api:
         async with self.request("PUT", *path, query=query, headers=headers, body=body) as answer:
             return None if answer.status == HTTPStatus.NO_CONTENT else await self._object(answer)
 
+    async def events(self, *path: str) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
+        """GET a stream of Server-Sent Events (HTML Standard, section 9.2.6): the name and the JSON object of each.
+
+        Raises:
+            UnexpectedAnswer: this is no such stream; and what `request` raises.
+        """
+        async with self.request("GET", *path, headers={"Accept": _EVENTS_TYPE}) as answer:
+            if answer.content_type != _EVENTS_TYPE:
+                raise self._no_forebay(answer)
+            name, data = "", ""
+            try:
+                async for line in answer.content:
+                    field, _, value = line.decode().rstrip("\r\n").partition(":")
+                    if field == "event":
+                        name = value.strip()
+                    elif field == "data":
+                        data += value
+                    elif not field and not value:  # a blank line ends an event, ": …" is a comment
+                        if data:
+                            yield name, self._parsed(answer, data)
+                        name, data = "", ""
+            except (UnicodeDecodeError, HttpProcessingError) as exc:  # aiohttp's is of a line without end
+                raise self._no_forebay(answer) from exc
+
     @asynccontextmanager
     async def request(
         self,
@@ -272,15 +298,21 @@ class Api:
             document = {}
         return refusal(answer.status, document, retry_after=parse_retry_after(answer.headers.get("Retry-After")))
 
-    @staticmethod
-    async def _object(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-        raw = await answer.read()
+    async def _object(self, answer: aiohttp.ClientResponse) -> dict[str, Any]:
+        return self._parsed(answer, await answer.read())
+
+    @classmethod
+    def _parsed(cls, answer: aiohttp.ClientResponse, raw: str | bytes) -> dict[str, Any]:
         try:
             data = json.loads(raw)
         except ValueError:
             data = None
         if not isinstance(data, dict):
-            raise UnexpectedAnswer(
-                f"{answer.url.origin()} answered something that no Forebay server does: check the address."
-            )
+            raise cls._no_forebay(answer)
         return data
+
+    @staticmethod
+    def _no_forebay(answer: aiohttp.ClientResponse) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"{answer.url.origin()} answered something that no Forebay server does: check the address."
+        )

@@ -68,6 +68,11 @@ class Meter:
         self._told(info)
         return moved
 
+    def stored(self, count: int) -> None:
+        """The server said how much is at the destination, and nothing else."""
+        self._stored = count
+        self._report()
+
     def acknowledged(self, length: int) -> None:
         """A chunk is kept by the server."""
         self._received += length

@@ -15,7 +15,7 @@ import mimetypes
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 from forebay._crc import crc32c_join
@@ -41,7 +41,7 @@ from forebay.errors import (
     VerificationFailed,
 )
 from forebay.events import ProgressCallback
-from forebay.models import StoredFile, UploadInfo, UploadResult
+from forebay.models import StoredFile, UploadInfo, UploadProgress, UploadResult
 
 __all__ = ["SINGLE_REQUEST_BYTES", "UploadRun"]
 
@@ -51,6 +51,8 @@ SINGLE_REQUEST_BYTES: Final = 4 * 1024 * 1024
 _FOLLOW_FIRST_S: Final = 0.02
 _FOLLOW_LONGEST_S: Final = 2.0
 _FOLLOW_GROWTH: Final = 1.2
+_LISTEN_FROM_S: Final = 0.2  # before that asking is cheaper than a stream of events
+_LISTEN_S: Final = 30.0  # whatever the events say, the server is asked so often
 _COMPLETED: Final = "completed"
 _TRANSFERRING: Final = "transferring"
 
@@ -257,9 +259,28 @@ class UploadRun:
                     raise UnexpectedAnswer(
                         f"The server has every byte, and leaves the upload {info.state} ({info.id})."
                     )
-                await asyncio.sleep(pause_s)
+                await self._news(info, pause_s)
                 pause_s = min(pause_s * _FOLLOW_GROWTH, _FOLLOW_LONGEST_S)
             info = await self._ask(info.id)
+
+    async def _news(self, info: UploadInfo, pause_s: float) -> None:
+        """Return when the server tells of another state of the upload; where it tells nothing, after `pause_s`."""
+        if pause_s >= _LISTEN_FROM_S:
+            until = asyncio.get_running_loop().time() + _LISTEN_S
+            stream = self._api.events("uploads", info.id, "events")
+            try:
+                async with asyncio.timeout(_FOLLOW_LONGEST_S) as silence, aclosing(stream) as events:
+                    async for name, data in events:
+                        silence.reschedule(until)  # no proxy keeps them back
+                        if name == "progress":
+                            self._meter.stored(UploadProgress.from_json(data).bytes_transferred)
+                        elif data.get("state") != info.state:
+                            return
+            except TimeoutError:
+                return
+            except ForebayError:
+                pass  # no events here, or no more of them; whoever asks next meets the reason
+        await asyncio.sleep(pause_s)
 
     async def _send(self, info: UploadInfo) -> None:
         """Rounds until one achieves something; between fruitless ones, backoff."""

@@ -125,6 +125,9 @@ class FakeForebay:
         self.names: set[str] = set()
         self.small_limit = 16 * MIB
         self.recorded = asyncio.Event()
+        self.events: asyncio.Queue[str | None] | None = None
+        """Text of a stream of events; None ends it. No queue: the server has no events."""
+        self.listened = asyncio.Event()
         self.queue_positions: deque[int | None] = deque()
         self._faults: list[tuple[re.Pattern, Fault, bool]] = []
         self._port = 0
@@ -152,6 +155,7 @@ class FakeForebay:
                 web.post("/api/v1/uploads", self._create),
                 web.get("/api/v1/uploads", self._list),
                 web.get("/api/v1/uploads/{id}", self._get),
+                web.get("/api/v1/uploads/{id}/events", self._events),
                 web.delete("/api/v1/uploads/{id}", self._delete),
                 web.put("/api/v1/uploads/{id}/chunks/{n}", self._chunk),
                 web.put("/api/v1/files/{name}", self._small),
@@ -301,6 +305,17 @@ class FakeForebay:
                 self._complete(upload)
         return web.json_response(self._view(upload))
 
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """What a test puts into `events`, as it comes; nothing of itself."""
+        if self.events is None:
+            return problem(404, "not-found")
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await answer.prepare(request)
+        self.listened.set()
+        while (text := await self.events.get()) is not None:
+            await answer.write(text.encode())
+        return answer
+
     async def _list(self, request: web.Request) -> web.Response:
         ids = sorted(self.uploads)
         start = int(request.query.get("cursor", 0))
@@ -383,26 +398,28 @@ class FakeForebay:
         upload = self._find(request)
         if upload is None:
             return problem(404, "not-found")
-        return web.json_response(
-            {
-                "file_id": upload.id,
-                "state": upload.state,
-                "mode": self.mode,
-                "total_bytes": upload.size,
-                "bytes_received": upload.size,
-                "bytes_transferred": 0,
-                "progress_percent": 12.5,
-                "total_chunks": upload.count,
-                "completed_chunks": len(upload.chunks),
-                "failed_chunks": 0,
-                "retried_chunks": 1,
-                "in_flight_chunks": 2,
-                "elapsed_seconds": 3.0,
-                "bytes_per_second": 1000.0,
-                "chunks_per_second": 0.5,
-                "estimated_seconds_remaining": None,
-            }
-        )
+        return web.json_response(self.progress(upload))
+
+    def progress(self, upload: FakeUpload, *, stored: int = 0) -> dict:
+        """How far an upload is, of which so much is at the destination."""
+        return {
+            "file_id": upload.id,
+            "state": upload.state,
+            "mode": self.mode,
+            "total_bytes": upload.size,
+            "bytes_received": upload.size,
+            "bytes_transferred": stored,
+            "progress_percent": 12.5,
+            "total_chunks": upload.count,
+            "completed_chunks": len(upload.chunks),
+            "failed_chunks": 0,
+            "retried_chunks": 1,
+            "in_flight_chunks": 2,
+            "elapsed_seconds": 3.0,
+            "bytes_per_second": 1000.0,
+            "chunks_per_second": 0.5,
+            "estimated_seconds_remaining": None,
+        }
 
 
 def _digest_fits(request: web.Request, body: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Never
@@ -427,6 +428,80 @@ async def test_completion_is_waited_for(fake: FakeForebay, client: AsyncClient, 
     assert storing
     assert storing[0].received == BIG
     assert storing[0].stored == 0
+
+
+async def test_the_servers_events_say_when_it_is_done(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits is told: it need not ask, and hears meanwhile how far the destination is."""
+    monkeypatch.setattr("forebay._upload._FOLLOW_FIRST_S", 3600)
+    monkeypatch.setattr("forebay._upload._FOLLOW_LONGEST_S", 3600)
+    monkeypatch.setattr("forebay._meter._INTERVAL_S", 0)
+    fake.events = asyncio.Queue()
+    fake.polls_to_complete = 2
+    told: list[UploadEvent] = []
+    heard = asyncio.Event()
+
+    def listen(event: UploadEvent) -> None:
+        told.append(event)
+        if isinstance(event, Progress) and event.stored == MIB:
+            heard.set()
+
+    async with asyncio.TaskGroup() as group:
+        upload = group.create_task(client.upload(make_file(BIG), progress=listen))
+        await fake.listened.wait()
+        fake.events.put_nowait('event: state\ndata: {"id": "u0", "state": "transferring"}\n\n: a comment\n\n')
+        progressed = json.dumps(fake.progress(only(fake), stored=MIB))
+        fake.events.put_nowait(f"event: progress\r\ndata: {progressed}\r\n\r\n")
+        await heard.wait()
+        assert only(fake).state == "transferring"
+        fake.events.put_nowait('event: done\ndata: {"id": "u0", "state": "completed"}\n\n')
+        await upload
+    assert isinstance(told[-1], Completed)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        web.Response(text="<html>", content_type="text/html"),
+        web.Response(text="event: state\ndata: {no\n\n", content_type="text/event-stream"),
+        web.Response(text="data: " + "x" * MIB, content_type="text/event-stream"),
+        web.Response(body=b"data: \xff\n\n", content_type="text/event-stream"),
+        web.Response(text='event: progress\ndata: {"bytes": "?"}\n\n', content_type="text/event-stream"),
+        web.Response(text="", content_type="text/event-stream"),
+    ],
+    ids=["refused", "page", "no JSON", "a line without end", "no text", "no progress", "ended"],
+)
+async def test_a_server_whose_events_say_nothing_is_asked(
+    fake: FakeForebay,
+    client: AsyncClient,
+    make_file: MakeFile,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: web.Response | None,
+) -> None:
+    """Events are a convenience: an upload ends well without them."""
+    monkeypatch.setattr("forebay._upload._FOLLOW_FIRST_S", 0.2)
+    fake.polls_to_complete = 2
+
+    async def answered(request: web.Request) -> web.Response | None:
+        return answer
+
+    fake.fault("GET .*/events", answered)
+    await client.upload(make_file(BIG))
+    assert fake.requests.count("GET /api/v1/uploads/u0/events") == 1
+
+
+async def test_events_that_a_proxy_keeps_back_are_not_waited_for(
+    fake: FakeForebay, client: AsyncClient, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first comes at once, or none does."""
+    monkeypatch.setattr("forebay._upload._FOLLOW_FIRST_S", 0.2)
+    monkeypatch.setattr("forebay._upload._FOLLOW_LONGEST_S", 0.2)
+    fake.events = asyncio.Queue()
+    fake.polls_to_complete = 3
+    await client.upload(make_file(BIG))
+    assert fake.listened.is_set()
 
 
 async def test_a_failed_upload_says_why_and_is_forgotten(
