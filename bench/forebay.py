@@ -97,8 +97,9 @@ class Forebay(ServerProcess):
             over.set()
             watcher.join()
             look()
-            asleep_ms = float(waits.communicate()[0].split()[0])
-            reasons.append(f"asleep in a call that blocks: {asleep_ms:.0f} ms")
+            asleep_ms, call = waits.communicate()[0].split()
+            culprit = f" (system call {call})" if float(asleep_ms) else ""
+            reasons.append(f"asleep in a call that blocks: {float(asleep_ms):.0f} ms{culprit}")
             reasons.append(f"a loop that does nothing, beside it: {float(idle.communicate()[0]):.0f} ms")
 
     def peak_rss_mib(self) -> float:
