@@ -201,6 +201,7 @@ class _Connection:
         self._encrypted = transport.get_extra_info("sslcontext") is not None
         self._lost: asyncio.Future[None] | None = stream.protocol.closed  # type: ignore[attr-defined]
         if self._lost is not None:
+            self._lost.remove_done_callback(_seen)  # an earlier body's: the connection is kept for many
             self._lost.add_done_callback(_seen)
         self.slice_bytes = _TLS_SLICE_BYTES if self._encrypted else _SLICE_BYTES
 

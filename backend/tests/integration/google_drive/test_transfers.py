@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -516,3 +518,17 @@ async def test_many_at_once(start_rig: Any) -> None:
         f"{upload_id}.bin": data for upload_id, data in files.items()
     }
     assert rig.drive.events.of(Kind.VIOLATION, detail="parallel_put") == []
+
+
+async def test_a_connection_that_is_kept_keeps_nothing_of_its_requests(clean: Any) -> None:
+    """A server that is up for months sends many files over one; each request has a context, by which it is seen."""
+    data = os.urandom(UNIT)
+
+    async def contexts_after(numbers: range) -> int:
+        for number in numbers:
+            await clean.store(data, f"u{number}")
+        gc.collect()
+        return sum(isinstance(each, Context) for each in gc.get_objects())
+
+    before = await contexts_after(range(4))
+    assert await contexts_after(range(4, 24)) - before < 10
