@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 __all__ = ["EventHub", "Subscription"]
@@ -25,12 +25,15 @@ class Subscription:
         """Nothing yet."""
         self._changed: dict[str, None] = {}
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._closed = False
 
-    def notify(self, upload_id: str) -> None:
-        """The upload has changed."""
+    def notify(self, upload_id: str, *, at_once: bool = False) -> None:
+        """The upload has changed; `at_once`: in a way that no pause keeps back."""
         self._changed[upload_id] = None
         self._wake.set()
+        if at_once:
+            self._hurry.set()
 
     def close(self) -> None:
         """End the iteration."""
@@ -43,13 +46,16 @@ class Subscription:
         return changed
 
     async def changes(self, *, pause_s: float) -> AsyncIterator[list[str]]:
-        """Ids changed since the last time, at most every `pause_s`, until closed."""
+        """Ids changed since the last time, at most every `pause_s` but for what hurries, until closed."""
         while not self._closed:
             await self._wake.wait()
             self._wake.clear()
+            self._hurry.clear()
             if changed := self.take():
                 yield changed
-                await asyncio.sleep(pause_s)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._hurry.wait()
 
 
 class EventHub:
@@ -83,11 +89,11 @@ class EventHub:
             if not self._topics[topic]:
                 del self._topics[topic]
 
-    def publish(self, upload_id: str, owner: str) -> None:
-        """The upload has changed."""
+    def publish(self, upload_id: str, owner: str, *, ended: bool = False) -> None:
+        """The upload has changed; its end does not wait for the pauses of those who listen to it alone."""
         for topic in (("upload", upload_id), ("owner", owner), _ALL):
             for subscription in self._topics.get(topic, ()):
-                subscription.notify(upload_id)
+                subscription.notify(upload_id, at_once=ended and topic[0] == "upload")
 
     def close(self) -> None:
         """The server stops: end every stream."""

@@ -561,8 +561,9 @@ class Uploads:
             log.warning("what was sent could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
         finally:
             self._slots.release(row.id)
+            live.on_change = lambda: None  # the end is told once, and not only as a change
             live.changed()
-            live.on_change = lambda: None  # the end is told once
+            self._hub.publish(row.id, row.owner, ended=True)
             live.verified.set()
             try:
                 await self._staging.discard(row.id)

@@ -29,6 +29,21 @@ async def test_many_changes_wake_a_slow_listener_once() -> None:
         assert await anext(listener.changes(pause_s=0)) == ["a"]
 
 
+async def test_the_end_of_an_upload_waits_for_no_pause() -> None:
+    """Whoever follows one upload hears of it at once; whoever hears of many hears of the next in their turn."""
+    hub = EventHub()
+    with hub.subscribe(upload_id="a") as one, hub.subscribe(owner="ann") as all_of_ann:
+        follows_one, follows_all = one.changes(pause_s=3600), all_of_ann.changes(pause_s=3600)
+        hub.publish("a", "ann")
+        assert [await anext(follows_one), await anext(follows_all)] == [["a"], ["a"]]
+        last, next_of_all = asyncio.ensure_future(anext(follows_one)), asyncio.ensure_future(anext(follows_all))
+        await asyncio.sleep(0)
+        hub.publish("a", "ann", ended=True)
+        assert await last == ["a"]
+        assert not next_of_all.done()
+        next_of_all.cancel()
+
+
 async def test_closing_the_hub_ends_every_stream_and_those_that_come_later() -> None:
     """So that a shutdown is not held up."""
     hub = EventHub()
