@@ -97,8 +97,8 @@ class Forebay(ServerProcess):
             over.set()
             watcher.join()
             look()
-            asleep_ms, call = waits.communicate()[0].split()
-            culprit = f" (system call {call})" if float(asleep_ms) else ""
+            asleep_ms, call = waits.communicate()[0].strip().split(maxsplit=1)
+            culprit = f" ({call})" if float(asleep_ms) else ""
             reasons.append(f"asleep in a call that blocks: {float(asleep_ms):.0f} ms{culprit}")
             reasons.append(f"a loop that does nothing, beside it: {float(idle.communicate()[0]):.0f} ms")
 
