@@ -211,20 +211,18 @@ def test_short_memory_is_told_when_it_begins_and_when_it_ends(start_product: Sta
     product = start_product()
     memory = product.server.memory
     with watched(product) as stream:
-        for sample in (
-            MemorySample(level="high", current_usage=91.3, limit=1 << 30),
-            MemorySample(level="ok", current_usage=40.0, limit=1 << 30),
-        ):
-            product.call(report(memory, sample))
+        high = MemorySample(level="high", current_usage=91.3, limit=1 << 30)
+        product.call(report(memory, high, MemorySample(level="ok", current_usage=40.0, limit=1 << 30)))
         stream.until(lambda said: len(sentences(said, "memory")) == 2)
         assert "91.3%" in sentences(stream, "memory")[0]
         assert "40.0%" in sentences(stream, "memory")[1]
 
 
-async def report(memory: Any, sample: MemorySample) -> None:
-    """What the monitor does with a sample."""
-    memory._report_change(sample)
-    memory._latest = sample
+async def report(memory: Any, *samples: MemorySample) -> None:
+    """What the monitor does with samples, none of its own between them."""
+    for sample in samples:
+        memory._report_change(sample)
+        memory._latest = sample
 
 
 # -- where time goes -----------------------------------------------------------------------------------------------------
