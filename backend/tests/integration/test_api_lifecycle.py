@@ -446,6 +446,21 @@ def test_events_tell_progress_state_and_end_once(product: Product, api: ApiClien
         assert [name for name, _ in event_stream(late, f"/api/v1/uploads/{view['id']}/events")] == ["state", "done"]
 
 
+def test_the_end_of_an_upload_waits_for_no_pause_between_events(
+    product: Product, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows one upload is told when it ends, however lately it was told of something else."""
+    monkeypatch.setattr("app.api.events._PAUSE_S", 3600)
+    view = api.create("a.bin", CHUNK, chunk_size=CHUNK, completion="explicit")
+    with product.client() as watcher:
+        events = event_stream(watcher, f"/api/v1/uploads/{view['id']}/events")
+        assert [next(events)[0], next(events)[0]] == ["state", "progress"]
+        api.put_all(view, os.urandom(CHUNK))
+        next(events)
+        assert api.cancel(view["id"]).status == 204
+        assert [name for name, _ in events][-1] == "done"
+
+
 def test_one_stream_tells_of_all_my_uploads_each_end_once(product: Product, api: ApiClient) -> None:
     """`done` comes once for each, also when connections end after the upload did."""
     with product.client() as watcher:
