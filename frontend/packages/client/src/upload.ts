@@ -30,6 +30,7 @@ import type {
   ServerUpload,
   Source,
   Upload,
+  UploadEvent,
   UploadEventMap,
   UploadEvents,
   UploadOptions,
@@ -104,6 +105,9 @@ export class UploadTask implements Upload {
   #running: Promise<void> = Promise.resolve()
   #creating: Promise<ServerUpload> | null = null
   #cancelling: Promise<void> | null = null
+  /** Something happened that the last answer may not tell; `#wake` ends the wait for it. */
+  #news = false
+  #wake = () => {}
   #done = outcome()
 
   constructor(shared: Shared, source: Source, options: UploadOptions) {
@@ -286,13 +290,37 @@ export class UploadTask implements Upload {
     const resumed = this.#id !== null
     let info = this.#id === null ? await this.#create(signal) : await this.#ask(this.#id, signal)
     this.#adopt(info, resumed)
-    for (;;) {
-      this.#look(info)
-      if (info.state === 'completed') return info
-      if (info.missing.length > 0) await this.#send(info, signal)
-      else await this.#follow(info, signal)
-      info = this.#info?.state === 'completed' ? this.#info : await this.#ask(info.id, signal)
+    const unlisten = this.#shared.events?.subscribe(
+      info.id,
+      (news) => this.#hear(news),
+      () => this.#heardNews(),
+    )
+    try {
+      for (;;) {
+        this.#look(info)
+        if (info.state === 'completed') return info
+        if (info.missing.length > 0) await this.#send(info, signal)
+        else await this.#follow(info, signal)
+        info = this.#info?.state === 'completed' ? this.#info : await this.#ask(info.id, signal)
+      }
+    } finally {
+      unlisten?.()
     }
+  }
+
+  #hear(news: UploadEvent): void {
+    if (news.event === 'progress') {
+      if (news.data.bytes_transferred > this.meter.stored) this.retrier.renew()
+      this.meter.overheard(news.data.bytes_transferred)
+      this.#report(false)
+    } else if (news.event === 'done' || news.data.state !== this.#info?.state) {
+      this.#heardNews()
+    }
+  }
+
+  #heardNews(): void {
+    this.#news = true
+    this.#wake()
   }
 
   async #create(signal: AbortSignal): Promise<ServerUpload> {
@@ -316,6 +344,7 @@ export class UploadTask implements Upload {
   }
 
   async #ask(id: string, signal: AbortSignal): Promise<ServerUpload> {
+    this.#news = false
     try {
       const info = await this.retrier.persist(() => this.api.get(id, signal), signal)
       this.retrier.succeeded()
@@ -388,21 +417,7 @@ export class UploadTask implements Upload {
         if (this.#round === round) this.#round = null
       }
     }
-    const unlisten = this.#shared.events?.subscribe(
-      first.id,
-      (news) => {
-        if (news.event !== 'progress') return
-        if (news.data.bytes_transferred > this.meter.stored) this.retrier.renew()
-        this.meter.overheard(news.data.bytes_transferred)
-        this.#report(false)
-      },
-      () => {},
-    )
-    try {
-      await this.retrier.persist(rounds, signal, passes)
-    } finally {
-      unlisten?.()
-    }
+    await this.retrier.persist(rounds, signal, passes)
   }
 
   /** Returns when there is news of the upload, all bytes of which the server has: then it is asked for. */
@@ -410,29 +425,15 @@ export class UploadTask implements Upload {
     const { events } = this.#shared
     let info = first
     let waitMs = FOLLOW_FIRST_MS // also with events: what happened before they were listened to is not among them
-    let wake = () => {}
-    const unlisten = events?.subscribe(
-      first.id,
-      (news) => {
-        if (news.event === 'progress') {
-          this.meter.overheard(news.data.bytes_transferred)
-          this.#report(false)
-        }
-        if (news.event === 'done' || (news.event === 'state' && news.data.state !== info.state)) wake()
-      },
-      () => wake(),
-    )
-    try {
-      while (info.state !== 'completed' && info.missing.length === 0) {
+    while (info.state !== 'completed' && info.missing.length === 0) {
+      if (!this.#news) {
         await sleep(waitMs, signal, (ready) => {
-          wake = ready
+          this.#wake = ready
         })
-        waitMs = events === null ? Math.min(FOLLOW_LONGEST_MS, waitMs * FOLLOW_GROWTH) : FOLLOW_WITH_EVENTS_MS
-        info = await this.#ask(first.id, signal)
-        this.#look(info)
       }
-    } finally {
-      unlisten?.()
+      waitMs = events === null ? Math.min(FOLLOW_LONGEST_MS, waitMs * FOLLOW_GROWTH) : FOLLOW_WITH_EVENTS_MS
+      info = await this.#ask(first.id, signal)
+      this.#look(info)
     }
   }
 

@@ -1,13 +1,14 @@
 /** The server's news over one stream; Node 20 has no EventSource, so a small one stands in for it. */
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { eventSourceEvents, ForebayClient } from '../src/index.ts'
+import { eventSourceEvents, ForebayClient, type Upload } from '../src/index.ts'
 import { source } from './helpers.ts'
 import { Server } from './server.ts'
 
 const MIB = 1024 * 1024
 
 class EventStream extends EventTarget {
+  static readonly OPEN = 1
   static readonly CLOSED = 2
   static opened: EventStream[] = []
   readyState = 0
@@ -35,7 +36,7 @@ class EventStream extends EventTarget {
 
   async #read(url: string): Promise<void> {
     const { body } = await fetch(url, { signal: this.#stop.signal })
-    this.readyState = 1
+    this.readyState = EventStream.OPEN
     this.onopen?.()
     let text = ''
     const decoder = new TextDecoder()
@@ -61,17 +62,40 @@ afterAll(() => server.close())
 test('all uploads follow one stream, which is open while one of them is under way', async () => {
   EventStream.opened = []
   let asked = 0
+  let othersDone = Promise.resolve()
+  const states: (number | undefined)[] = []
+  let allNamed = () => {}
+  const named = new Promise<void>((resolve) => {
+    allNamed = resolve
+  })
   const client = new ForebayClient({
     endpoint: server.endpoint,
     events: eventSourceEvents(`${server.endpoint}/events`),
     onRequest: ({ method }) => {
       if (method === 'GET') asked++
     },
+    // The last one stands between its chunks and its storing when the others end.
+    fetch: async (url, init) => {
+      if (init?.method === 'PUT') await named
+      if (init?.method === 'GET' && String(url).includes(last.id ?? ' ')) {
+        await othersDone
+        states.push(EventStream.opened[0]?.readyState)
+      }
+      return fetch(url, init)
+    },
   })
   const uploads = ['a', 'b', 'c'].map((name) => client.upload(source(`${name}.bin`, 3 * MIB)))
-  for (const upload of uploads) upload.start()
-  const results = await Promise.all(uploads.map((upload) => upload.done))
+  const last = uploads.pop() as Upload
+  othersDone = Promise.all(uploads.map((upload) => upload.done)).then(() => {})
+  const all = [...uploads, last]
+  const creations = all.map((upload) => new Promise((resolve) => upload.on('created', resolve)))
+  for (const upload of all) upload.start()
+  await Promise.all(creations)
+  allNamed()
+  const results = await Promise.all(all.map((upload) => upload.done))
   expect(results.every((result) => result.verified)).toBe(true)
+  expect(states).toContain(EventStream.OPEN)
+  expect(states).not.toContain(EventStream.CLOSED)
   expect(EventStream.opened).toHaveLength(1)
   expect(EventStream.opened[0]?.readyState).toBe(EventStream.CLOSED)
   expect(asked).toBeLessThan(15)
