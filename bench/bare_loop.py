@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
 import threading
 from pathlib import Path
@@ -11,9 +12,9 @@ from pathlib import Path
 _BUFFER_BYTES = 1 << 20
 
 
-def _serve(sock: socket.socket, directory: Path) -> None:
+def _serve(accepted: socket.socket, directory: Path, tls: ssl.SSLContext | None) -> None:
     buffer = memoryview(bytearray(_BUFFER_BYTES))
-    with sock:
+    with accepted if tls is None else tls.wrap_socket(accepted, server_side=True) as sock:
         while True:
             head = b""
             while b"\r\n\r\n" not in head:
@@ -37,12 +38,16 @@ def _serve(sock: socket.socket, directory: Path) -> None:
             sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
 
-def _main(port: int, directory: Path) -> None:
+def _main(port: int, directory: Path, *certificate: str) -> None:
+    tls = None
+    if certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*certificate)
     with socket.create_server(("127.0.0.1", port), backlog=4096) as listening:
         while True:
             sock, _ = listening.accept()
-            threading.Thread(target=_serve, args=(sock, directory), daemon=True).start()
+            threading.Thread(target=_serve, args=(sock, directory, tls), daemon=True).start()
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]), Path(sys.argv[2]))
+    _main(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

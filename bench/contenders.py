@@ -6,9 +6,11 @@ import base64
 import hashlib
 import http.client
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from bench.certificate import connection
 from bench.forebay import MIB, Forebay
 from bench.load import Request
 
@@ -29,6 +31,10 @@ class Contender(Protocol):
     @property
     def port(self) -> int:
         """Where it listens."""
+
+    @property
+    def authority(self) -> Path | None:
+        """Who has signed its certificate; None: it speaks plainly."""
 
     def bodies(self, count: int, size: int) -> list[Request]:
         """Requests that bring so many bodies."""
@@ -52,6 +58,11 @@ class Chunks:
     def port(self) -> int:
         """The server's."""
         return self._server.port
+
+    @property
+    def authority(self) -> Path | None:
+        """The server's."""
+        return self._server.authority
 
     def bodies(self, count: int, size: int) -> list[Request]:
         """PUTs."""
@@ -81,6 +92,11 @@ class TusPatches:
         """The server's."""
         return self._server.port
 
+    @property
+    def authority(self) -> Path | None:
+        """The server's."""
+        return self._server.authority
+
     def bodies(self, count: int, size: int) -> list[Request]:
         """PATCHes."""
         self._paths = self._asked("POST", [_TUS_ROOT] * count, {"Upload-Length": str(size + 1)}, _location)
@@ -101,18 +117,18 @@ class TusPatches:
         headers: Mapping[str, str],
         read: Callable[[http.client.HTTPResponse], str],
     ) -> list[str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        asking = connection(self.port, self.authority)
         heard = []
         try:
             for path in paths:
-                connection.request(method, path, headers={**_TUS, **headers})
-                answer = connection.getresponse()
+                asking.request(method, path, headers={**_TUS, **headers})
+                answer = asking.getresponse()
                 said = answer.read()
                 if answer.status >= 300:
                     raise RuntimeError(f"{method} {path}: {answer.status} {said.decode()}")
                 heard.append(read(answer))
         finally:
-            connection.close()
+            asking.close()
         return heard
 
 

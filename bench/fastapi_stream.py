@@ -21,4 +21,13 @@ async def put(name: str, request: Request) -> None:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]), loop="uvloop", http="httptools", log_level="warning")
+    chain, key = sys.argv[3:] or (None, None)
+    uvicorn.run(
+        app,
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        ssl_certfile=chain,
+        ssl_keyfile=key,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import subprocess
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from bench.certificate import Certificate, connection
 
 from app.testing.server_process import ServerProcess
 
@@ -25,8 +26,14 @@ _LOOK_S = 20.0  # the server tells the longest block of the last minute
 class Forebay(ServerProcess):
     """The server, without tokens: every address of 127/8 is a user."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(directory, {"FOREBAY_AUTH": "none", "FOREBAY_LOG_LEVEL": "info", **(settings or {})})
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str] | None = None, *, certificate: Certificate | None = None
+    ) -> None:
+        wanted = {"FOREBAY_AUTH": "none", "FOREBAY_LOG_LEVEL": "info", **(settings or {})}
+        if certificate is not None:
+            wanted |= {"FOREBAY_TLS_CERT": str(certificate.chain), "FOREBAY_TLS_KEY": str(certificate.key)}
+        super().__init__(directory, wanted)
+        self.authority = None if certificate is None else certificate.authority
 
     def call(self, method: str, path: str, body: object = None, *, source: str = "127.0.0.1") -> Any:  # noqa: ANN401 - JSON
         """An API call; returns the answer's JSON.
@@ -34,17 +41,17 @@ class Forebay(ServerProcess):
         Raises:
             RuntimeError: the answer is a problem.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120, source_address=(source, 0))
+        asking = connection(self.port, self.authority, source=source)
         try:
             content = None if body is None else json.dumps(body)
-            connection.request(method, path, content, {"content-type": "application/json"})
-            answer = connection.getresponse()
+            asking.request(method, path, content, {"content-type": "application/json"})
+            answer = asking.getresponse()
             text = answer.read()
             if answer.status >= 400:
                 raise RuntimeError(f"{method} {path}: {answer.status} {text.decode()}")
             return json.loads(text) if text and path != "/metrics" else text.decode()
         finally:
-            connection.close()
+            asking.close()
 
     def create(self, size: int, *, chunk_size: int | None = None, source: str = "127.0.0.1") -> dict[str, Any]:
         """Begin an upload that `complete` would finish."""

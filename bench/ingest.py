@@ -1,4 +1,4 @@
-"""Receiving to disk beside everybody else: bodies of 16 MiB and 1 GiB over 1, 8 and 64 connections."""
+"""Receiving to disk beside everybody else, plainly and over TLS: bodies of 16 MiB and 1 GiB over 1, 8 and 64 connections."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from bench.certificate import Certificate
 from bench.contenders import Chunks, Contender, TusPatches
 from bench.forebay import MIB, Forebay
 from bench.load import Lane, Request, send
 from bench.page_cache import touch
-from bench.peers import started
+from bench.peers import PEERS, over_tls, started
 from bench.report import Figure
-from bench.rivals import BareLoop, Rival, Sink
+from bench.rivals import BareLoop, Sink
 
 __all__ = ["Shape", "ingest"]
 
@@ -40,6 +41,7 @@ class Shape:
 
     connections: int
     size: int
+    tls: bool = False
 
     @property
     def count(self) -> int:
@@ -48,7 +50,7 @@ class Shape:
 
     def __str__(self) -> str:
         size = f"{self.size // GIB} GiB" if self.size >= GIB else f"{self.size // MIB} MiB"
-        return f"{self.connections} x {size}"
+        return f"{self.connections} x {size}{' over TLS' if self.tls else ''}"
 
     def lanes(self, bodies: Sequence[Request]) -> list[Lane]:
         """The bodies, dealt out to the connections."""
@@ -70,25 +72,37 @@ class Seen:
 
 
 def ingest(
-    directory: Path, *, rounds: int = 5, large_rounds: int = 3, shapes: Sequence[Shape] = SHAPES
+    directory: Path,
+    *,
+    tls: bool = False,
+    rounds: int = 5,
+    large_rounds: int = 3,
+    shapes: Sequence[Shape] = SHAPES,
 ) -> list[Figure]:
-    """Everybody in turn, round by round and in another order each time; after each all that it stored is removed."""
+    """Everybody in turn, round by round and in another order each time; after each all that it stored is removed.
+
+    With `tls` those that speak it, with one certificate.
+    """
+    certificate = Certificate.made(directory / "certificate") if tls else None
+    shapes = [replace(shape, tls=tls) for shape in shapes]
     with ExitStack() as stack:
-        rivals, absent = started(stack, directory)
+        peers = PEERS if certificate is None else over_tls(certificate)
+        rivals, absent = started(stack, directory, peers)
         for peer in (rival for rival in rivals if rival.synced):
             raise RuntimeError(f"{peer.name} would be compared with those that sync nothing")
         settings = {"PARALLEL_UPLOAD_MAX_CONCURRENT_UPLOADS": str(max(shape.count for shape in shapes))}
-        server = stack.enter_context(Forebay(directory / "forebay", settings))
+        server = stack.enter_context(Forebay(directory / "forebay", settings, certificate=certificate))
         power = settings | {"PARALLEL_UPLOAD_DURABILITY": "power"}
-        synced = stack.enter_context(Forebay(directory / "forebay-synced", power))
-        sink = stack.enter_context(_made(Sink, directory / "sink"))
+        synced = stack.enter_context(Forebay(directory / "forebay-synced", power, certificate=certificate))
+        (directory / "sink").mkdir()
+        sink = stack.enter_context(Sink(directory / "sink", certificate=certificate))
         ours: list[Contender] = [
             Chunks(server, _CHUNKS),
             Chunks(server, "Forebay, chunks, SHA-256 compared", sha256=True),
             TusPatches(server, "Forebay, tus"),
             Chunks(synced, _SYNCED, sha256=True),
         ]
-        _measured(directory, Shape(_DECIDES, 16 * MIB), [*ours, *rivals, sink], 1)  # warms everybody up
+        _measured(directory, Shape(_DECIDES, 16 * MIB, tls), [*ours, *rivals, sink], 1)  # warms everybody up
         seen = {}
         for shape in shapes:
             print(f"{shape} …", file=sys.stderr, flush=True)
@@ -100,11 +114,6 @@ def ingest(
             figures += _promised(shape, found, [rival.name for rival in rivals])
         figures += _everybody(shape, found)
     return figures
-
-
-def _made(kind: type[Rival], directory: Path) -> Rival:
-    directory.mkdir(parents=True)
-    return kind(directory)
 
 
 def _measured(directory: Path, shape: Shape, contenders: Sequence[Contender], rounds: int) -> Seen:
@@ -141,7 +150,7 @@ def _measured(directory: Path, shape: Shape, contenders: Sequence[Contender], ro
 def _taken(contender: Contender, shape: Shape) -> tuple[float, float]:
     lanes = shape.lanes(contender.bodies(shape.count, shape.size))
     before = contender.cpu_seconds()
-    answers = send(contender.port, lanes, timeout_s=_LONGEST_S)
+    answers = send(contender.port, lanes, timeout_s=_LONGEST_S, authority=contender.authority)
     used = contender.cpu_seconds() - before
     if not answers.ok:
         raise RuntimeError(f"not all was taken: {answers.statuses}")

@@ -1,15 +1,18 @@
 """The load generator: as cheap as it can be, and the same for every server that is compared.
 
 A process of its own. Each lane is a connection and a thread that sends its requests one after the other; a body is
-`sendfile(2)` from a file in memory, so that nothing is copied and no GIL is held while bytes move. The clock runs from
-the moment at which all lanes are connected until the last answer is there.
+`sendfile(2)` from a file in memory, so that nothing is copied and no GIL is held while bytes move; over TLS it is
+encrypted from there, also without the GIL. The clock runs from the moment at which all lanes are connected (and have shaken
+hands) until the last answer is there.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -24,6 +27,7 @@ __all__ = ["Answers", "Lane", "Request", "send"]
 
 _ANSWER_BYTES = 64 * 1024
 _LAST_CHUNK = b"0\r\n\r\n"
+_TLS_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +76,23 @@ def body_file(size: int) -> Path:
     return path
 
 
-def send(port: int, lanes: Sequence[Lane], *, timeout_s: float = 600, niceness: int = 0) -> Answers:
+def send(
+    port: int, lanes: Sequence[Lane], *, timeout_s: float = 600, niceness: int = 0, authority: Path | None = None
+) -> Answers:
     """Run the lanes in a new process; returns when all answers have come.
 
     Args:
         port: where to.
         lanes: what to send.
         timeout_s: longest time for all of it.
+        authority: over TLS, with a certificate that this one has signed (PEM).
         niceness: for many lanes on few processors: of users elsewhere, no thread stands in the server's way.
 
     Raises:
         RuntimeError: the generator failed; an answer other than a success is no failure of the generator.
     """
-    work = json.dumps({"port": port, "lanes": [asdict(lane) for lane in lanes]})
+    trusted = None if authority is None else str(authority)
+    work = json.dumps({"port": port, "lanes": [asdict(lane) for lane in lanes], "authority": trusted})
     done = subprocess.run(
         ["nice", "-n", str(niceness), sys.executable, __file__],
         input=work,
@@ -99,10 +107,13 @@ def send(port: int, lanes: Sequence[Lane], *, timeout_s: float = 600, niceness: 
 
 
 class _Lane(threading.Thread):
-    def __init__(self, port: int, lane: dict[str, Any], body: int, start: threading.Barrier) -> None:
+    def __init__(
+        self, port: int, lane: dict[str, Any], body: int, start: threading.Barrier, tls: ssl.SSLContext | None
+    ) -> None:
         super().__init__(daemon=True)
         self._requests = lane["requests"]
         self._body = body
+        self._tls = tls
         self._start_line = start
         self.statuses: Counter[str] = Counter()
         self.latencies: list[float] = []
@@ -115,7 +126,7 @@ class _Lane(threading.Thread):
     def _connected(self) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self._port), source_address=(self._source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname="localhost")
 
     def run(self) -> None:
         self._start_line.wait()
@@ -138,12 +149,20 @@ class _Lane(threading.Thread):
         fields = {"Host": "127.0.0.1", "Content-Length": len(before) + size + len(after), **request["headers"]}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         head = f"{request['method']} {request['target']} HTTP/1.1\r\n{lines}\r\n"
-        self._sock.sendall(head.encode() + before, socket.MSG_MORE if size else 0)
-        sent = 0
-        while sent < size:
-            sent += os.sendfile(self._sock.fileno(), self._body, sent, size - sent)
+        self._sock.sendall(head.encode() + before, socket.MSG_MORE if size and self._tls is None else 0)
+        self._send_body(size)
         if after:
             self._sock.sendall(after)
+
+    def _send_body(self, size: int) -> None:
+        sent = 0
+        if self._tls is not None and size:
+            with mmap.mmap(self._body, size, access=mmap.ACCESS_READ) as memory, memoryview(memory) as body:
+                for sent in range(0, size, _TLS_PIECE_BYTES):
+                    self._sock.sendall(body[sent : min(size, sent + _TLS_PIECE_BYTES)])
+            return
+        while sent < size:
+            sent += os.sendfile(self._sock.fileno(), self._body, sent, size - sent)
 
     def _answer(self) -> str:
         data = self._left
@@ -179,7 +198,8 @@ def _main() -> int:
         path.unlink()
     start = threading.Barrier(len(work["lanes"]) + 1)
     threading.stack_size(256 * 1024)
-    lanes = [_Lane(work["port"], lane, body, start) for lane in work["lanes"]]
+    tls = None if work["authority"] is None else ssl.create_default_context(cafile=work["authority"])
+    lanes = [_Lane(work["port"], lane, body, start, tls) for lane in work["lanes"]]
     for lane in lanes:
         lane.start()
     start.wait()

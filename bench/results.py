@@ -18,7 +18,7 @@ from bench.report import Figure, table
 
 __all__ = ["PROMISES", "keep", "report"]
 
-_RATES = {"ingest": "MiB/s", "small_peers": "files/s"}
+_RATES = {"ingest": "MiB/s", "ingest_tls": "MiB/s", "small_peers": "files/s"}
 RESULTS = Path(__file__).with_name("results")
 
 PROMISES = (

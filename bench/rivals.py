@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench.certificate import Certificate
 from bench.load import Request
 from bench.processes import cpu_seconds, rss_mib
 
@@ -37,7 +38,8 @@ http {{
     client_body_temp_path {directory}/temp;
     client_body_timeout 60s;
     server {{
-        listen 127.0.0.1:{port} reuseport backlog=4096;
+        listen 127.0.0.1:{port}{listen_tls} reuseport backlog=4096;
+        {tls}
         root {directory}/files;
         location / {{ dav_methods PUT; create_full_put_path on; }}
     }}
@@ -53,10 +55,13 @@ class Rival(ABC):
     """Whether an answer means that the content outlives a power cut."""
     ends_with = signal.SIGTERM
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, certificate: Certificate | None = None) -> None:
+        """Not started yet; with a certificate it speaks TLS."""
         self.directory = directory
         self.files = directory / "files"
         self.port = free_port()
+        self.certificate = certificate
+        self.authority = None if certificate is None else certificate.authority
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -104,6 +109,11 @@ class Rival(ABC):
     def command(self) -> list[str]:
         """What is run."""
 
+    def script(self, name: str, *args: str) -> list[str]:
+        """One of this directory's, with the port and, for TLS, chain and key at the end."""
+        tls = () if self.certificate is None else (str(self.certificate.chain), str(self.certificate.key))
+        return [sys.executable, str(Path(__file__).with_name(name)), str(self.port), *args, *tls]
+
     def bodies(self, count: int, size: int) -> list[Request]:
         """Requests that bring `count` bodies of `size` bytes each; what must be there before is made here."""
         return [Request(f"/file-{number}", size) for number in range(count)]
@@ -131,8 +141,8 @@ class NginxDav(Rival):
     What decides is `client_body_buffer_size`: 16k is nginx's default on 64-bit machines, 1m is where it is fastest here.
     """
 
-    def __init__(self, directory: Path, buffer: str) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, buffer: str, *, certificate: Certificate | None = None) -> None:
+        super().__init__(directory, certificate=certificate)
         self.name = f"nginx DAV PUT, buffers of {buffer}"
         self._buffer = buffer
 
@@ -142,7 +152,14 @@ class NginxDav(Rival):
         for path in (self.directory, self.directory / "temp", self.files):
             path.chmod(0o777)  # the workers are nobody when we are root
         config = self.directory / "nginx.conf"
-        config.write_text(_NGINX.format(directory=self.directory, port=self.port, buffer=self._buffer))
+        tls = ""
+        if self.certificate is not None:
+            tls = f"ssl_certificate {self.certificate.chain}; ssl_certificate_key {self.certificate.key};"
+        listen_tls = " ssl" if tls else ""
+        text = _NGINX.format(
+            directory=self.directory, port=self.port, buffer=self._buffer, listen_tls=listen_tls, tls=tls
+        )
+        config.write_text(text)
         return ["nginx", "-c", str(config), "-e", f"{self.directory}/error.log"]
 
 
@@ -153,7 +170,7 @@ class BareLoop(Rival):
 
     def command(self) -> list[str]:
         """In a Python of its own."""
-        return [sys.executable, str(Path(__file__).with_name("bare_loop.py")), str(self.port), str(self.files)]
+        return self.script("bare_loop.py", str(self.files))
 
 
 class FastApiStream(Rival):
@@ -163,7 +180,7 @@ class FastApiStream(Rival):
 
     def command(self) -> list[str]:
         """In a Python of its own."""
-        return [sys.executable, str(Path(__file__).with_name("fastapi_stream.py")), str(self.port), str(self.files)]
+        return self.script("fastapi_stream.py", str(self.files))
 
 
 class Sink(Rival):
@@ -173,7 +190,7 @@ class Sink(Rival):
 
     def command(self) -> list[str]:
         """In a Python of its own."""
-        return [sys.executable, str(Path(__file__).with_name("sink.py")), str(self.port)]
+        return self.script("sink.py")
 
 
 def free_port() -> int:

@@ -53,6 +53,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
     "browser": browser,
     "ops": ops,
     "ingest": ingest,
+    "ingest_tls": partial(ingest, tls=True),
     "small_peers": small_peers,
     "shaped": shaped,
     "held": held,
@@ -65,6 +66,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Figure]]] = {
 }
 BRIEFLY: dict[str, Callable[[Path], list[Figure]]] = {
     "ingest": partial(ingest, rounds=1, shapes=SHAPES[1:2]),
+    "ingest_tls": partial(ingest, tls=True, rounds=1, shapes=SHAPES[1:2]),
     "small_peers": partial(small_peers, files=64, rounds=1),
     "shaped": partial(shaped, rounds=1, total=64 * 1024 * 1024),
     "held": partial(held, wanted=500, seconds=3),

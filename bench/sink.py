@@ -1,17 +1,22 @@
-"""A server that throws every body away in the kernel: what the load generator can do at the most. See `rivals.Sink`."""
+"""A server that throws every body away, in the kernel or as it comes out of TLS: what the load generator can do at the most.
+
+See `rivals.Sink`.
+"""
 
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 
 _PIECE_BYTES = 8 << 20
 
 
-def _serve(sock: socket.socket) -> None:
-    room = bytearray(_PIECE_BYTES)  # MSG_TRUNC drops what TCP has received without copying it here, see tcp(7)
-    with sock:
+def _serve(accepted: socket.socket, tls: ssl.SSLContext | None) -> None:
+    room = bytearray(_PIECE_BYTES)
+    flags = socket.MSG_TRUNC if tls is None else 0  # drops what TCP has received without copying it here, see tcp(7)
+    with accepted if tls is None else tls.wrap_socket(accepted, server_side=True) as sock:
         while True:
             head = b""
             while b"\r\n\r\n" not in head:
@@ -24,19 +29,23 @@ def _serve(sock: socket.socket) -> None:
             left = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:"))
             left -= len(early)
             while left:
-                count = sock.recv_into(room, min(_PIECE_BYTES, left), socket.MSG_TRUNC)
+                count = sock.recv_into(room, min(_PIECE_BYTES, left), flags)
                 if not count:
                     return
                 left -= count
             sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
 
-def _main(port: int) -> None:
+def _main(port: int, *certificate: str) -> None:
+    tls = None
+    if certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*certificate)
     with socket.create_server(("127.0.0.1", port), backlog=4096) as listening:
         while True:
             sock, _ = listening.accept()
-            threading.Thread(target=_serve, args=(sock,), daemon=True).start()
+            threading.Thread(target=_serve, args=(sock, tls), daemon=True).start()
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(int(sys.argv[1]), *sys.argv[2:])

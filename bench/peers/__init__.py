@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from bench.certificate import Certificate
 from bench.peers.install import Absent
 from bench.peers.servers import (
     FastApiUploadFile,
@@ -21,10 +23,10 @@ from bench.peers.servers import (
 )
 from bench.rivals import BareLoop, FastApiStream, NginxDav, Rival
 
-__all__ = ["PEERS", "Absent", "started"]
+__all__ = ["PEERS", "Absent", "over_tls", "started"]
 
 PEERS: Mapping[str, Callable[[Path], Rival]] = {
-    "nginx": lambda directory: NginxDav(directory, "1m"),
+    "nginx": partial(NginxDav, buffer="1m"),
     "bare": BareLoop,
     "fastapi-stream": FastApiStream,
     "fastapi-uploadfile": FastApiUploadFile,
@@ -37,6 +39,17 @@ PEERS: Mapping[str, Callable[[Path], Rival]] = {
     "rclone-s3": RcloneS3,
     "seaweedfs-s3": SeaweedS3,
 }
+
+
+def over_tls(certificate: Certificate) -> Mapping[str, Callable[[Path], Rival]]:
+    """Those that speak TLS themselves, without a proxy before them."""
+    return {
+        "nginx": partial(NginxDav, buffer="1m", certificate=certificate),
+        "bare": partial(BareLoop, certificate=certificate),
+        "fastapi-stream": partial(FastApiStream, certificate=certificate),
+        "tusd": partial(Tusd, certificate=certificate),
+        "rclone-webdav": partial(RcloneWebDav, certificate=certificate),
+    }
 
 
 def started(

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from bench.certificate import connection
 from bench.load import Request
 from bench.peers.install import node_modules, python_scripts, rustus_binary, tusd_binary
 from bench.peers.versions import GO, NPM, PYTHON, RUST
@@ -56,11 +57,11 @@ class TusRival(Rival):
 
     def bodies(self, count: int, size: int) -> list[Request]:
         """PATCHes, each for an upload of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        asking = connection(self.port, self.authority)
         try:
-            return [Request(self._created(connection, size, number), size, "PATCH", _PATCH) for number in range(count)]
+            return [Request(self._created(asking, size, number), size, "PATCH", _PATCH) for number in range(count)]
         finally:
-            connection.close()
+            asking.close()
 
     def at_once(self, names: Sequence[str], size: int) -> list[Request]:
         """POSTs that create and bring the content in one request (the extension creation-with-upload)."""
@@ -68,10 +69,10 @@ class TusRival(Rival):
         del headers["Upload-Offset"]
         return [Request(self.root, size, "POST", {**headers, "Upload-Metadata": _tus_metadata(name)}) for name in names]
 
-    def _created(self, connection: http.client.HTTPConnection, size: int, number: int) -> str:
+    def _created(self, asking: http.client.HTTPConnection, size: int, number: int) -> str:
         headers = {**_TUS, "Upload-Length": str(size), "Upload-Metadata": _tus_metadata(f"file-{number}")}
-        connection.request("POST", self.root, headers=headers)
-        answer = connection.getresponse()
+        asking.request("POST", self.root, headers=headers)
+        answer = asking.getresponse()
         said = answer.read()
         if answer.status != HTTPStatus.CREATED:
             raise RuntimeError(f"{self.name} made no upload: {answer.status} {said[:200]!r}")
@@ -86,6 +87,8 @@ class Tusd(TusRival):
     def command(self) -> list[str]:
         """Built from its module."""
         where = ["-host", "127.0.0.1", "-port", str(self.port), "-base-path", "/files/", "-upload-dir", str(self.files)]
+        if self.certificate is not None:
+            where += ["-tls-certificate", str(self.certificate.chain), "-tls-key", str(self.certificate.key)]
         return [str(tusd_binary()), *where, "-verbose=false", "-show-greeting=false", "-disable-cors"]
 
     root = "/files/"
@@ -198,6 +201,8 @@ class _Rclone(Rival):
     def command(self) -> list[str]:
         """A directory, with the defaults: no cache of its own."""
         program = [str(python_scripts() / "rclone"), "serve", self.protocol, str(self.files)]
+        if self.certificate is not None:
+            program += ["--cert", str(self.certificate.chain), "--key", str(self.certificate.key)]
         return [*program, "--addr", f"127.0.0.1:{self.port}", "--config", str(self.directory / "rclone.conf"), "-q"]
 
 
@@ -279,14 +284,14 @@ class SeaweedS3(Rival):
         self.__enter__()
 
     def _put(self, target: str, body: bytes) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        asking = connection(self.port)
         try:
-            connection.request("PUT", target, body)
-            return connection.getresponse().status in {HTTPStatus.OK, HTTPStatus.CONFLICT}
+            asking.request("PUT", target, body)
+            return asking.getresponse().status in {HTTPStatus.OK, HTTPStatus.CONFLICT}
         except OSError:
             return False
         finally:
-            connection.close()
+            asking.close()
 
 
 def _durability(*, synced: bool) -> str:

@@ -312,6 +312,7 @@ def test_without_inodes_a_creation_is_refused_and_holds_nothing(start_product: S
             refusal(reply, 507, "out-of-space")
             assert api.put_chunk(made[0], 0, b"0123456789").status == 204
             assert api.complete(made[0]).json["state"] == "completed"
+            product.wait_for(lambda: product.server.context.uploads.under_way(made[0]) is None)  # and its inode is free
             assert api.post("/api/v1/uploads", {"filename": "a", "size": 10}).status == 201
         product.__exit__()
 
