@@ -174,6 +174,7 @@ def build(settings: Settings) -> Server:
             metrics=metrics,
             find=uploads.under_way,
             on_recorded=uploads.recorded,
+            on_lost=uploads.lose,
         )
         if isinstance(staging, MemoryStaging)
         else None

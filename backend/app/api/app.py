@@ -48,9 +48,9 @@ def make_api(
         app.include_router(room.router)
     app.include_router(tus_routes.router)
     app.add_middleware(MethodOverride, prefix=tus_routes.router.prefix)
-    if settings.staging == "spool":  # a length that is not known can't be sent on as it comes
-        for room in (resumable_routes, forms):
-            app.include_router(room.router)
+    app.include_router(resumable_routes.router)
+    if settings.staging == "spool":  # a form tells no length of its files, and that can't be sent on as it comes
+        app.include_router(forms.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

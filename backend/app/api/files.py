@@ -92,8 +92,9 @@ async def put_file(
     if "content-range" in request.headers:  # RFC 9110 section 14.5: a part must not become the whole
         raise InvalidRequest("A single request carries a whole file. Use POST /api/v1/uploads and chunks for parts.")
     body = body_of(request)
-    # Staging in memory gives room back in whole chunks; a key is compared with the content, so that has to be one chunk.
-    streamed = idempotency_key is None and context.settings.staging == "spool" and not context.small_files.takes(body)
+    # What staging in memory passes on has to have a length; a key is compared with the content, so that has to be one chunk.
+    passed_on = body.length is None and context.uploads.relay is not None
+    streamed = idempotency_key is None and not passed_on and not context.small_files.takes(body)
     wanted = NewUpload(
         filename=filename,
         size=body.length if streamed else context.small_files.length_of(body),
@@ -118,7 +119,7 @@ def stored_status(live: LiveUpload) -> int:
     """201 for a file that is at its destination, 202 for one on its way.
 
     Raises:
-        NameTaken, DigestMismatch, StateConflict: it has ended otherwise.
+        NameTaken, or what `Upload.ending` is: it has ended otherwise.
     """
     row = live.row
     if not row.ended:
@@ -127,9 +128,7 @@ def stored_status(live: LiveUpload) -> int:
         return 201
     if row.error_code == NameTaken.code:
         raise NameTaken
-    if row.error_code == DigestMismatch.code:
-        raise DigestMismatch(row.error_detail)
-    raise StateConflict(f"The upload is {row.state}: {row.error_detail}", state=row.state.value)
+    raise row.ending
 
 
 def _check_address(request: Request) -> None:

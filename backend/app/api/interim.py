@@ -33,12 +33,12 @@ async def progress_told(request: Request, speech: Speech, live: LiveUpload, body
         return
 
     async def tell() -> None:
-        told = live.recorded.prefix
+        told = live.position
         while not body.ended:  # the final response says it then
-            if live.recorded.prefix <= told:
+            if live.position <= told:
                 await live.turn()
                 continue
-            told = live.recorded.prefix
+            told = live.position
             inform(request, speech.progress(told))
             await asyncio.sleep(_LEAST_S)
 

@@ -30,6 +30,7 @@ from app.core.errors import (
     InconsistentUploadLength,
     InvalidDigest,
     InvalidName,
+    LengthRequired,
     LimitReached,
     MemoryPressure,
     MismatchingOffset,
@@ -212,7 +213,7 @@ async def _whole(context: Context, talk: _Talk, live: LiveUpload, body: RequestB
         async with abandoned_when_gone(body):
             live = await context.uploads.complete(live, NOTHING_DECLARED)
     except IncompleteUpload as exc:
-        raise InconsistentUploadLength(f"Of {live.row.size} bytes {live.recorded.prefix} have come.") from exc
+        raise InconsistentUploadLength(f"Of {live.row.size} bytes {live.position} have come.") from exc
     finally:
         talk.processed = live.row.ended
     fields = {**talk.said, **resumable.state(offset=live.row.size, complete=True)}
@@ -250,6 +251,7 @@ async def resumable_options(context: Ctx, talk: Talk) -> Response:
             InvalidName,
             InvalidDigest,
             InconsistentUploadLength,
+            LengthRequired,
             RequestTimedOut,
             StateConflict,
             Superseded,
@@ -282,7 +284,8 @@ async def resumable_create(
     Without Upload-Complete it is an ordinary request that stores a file.
     """
     body = body_of(request)
-    creation = resumable.parse_creation(talk.fields, content_length=body.length)
+    relayed = context.uploads.relay is not None
+    creation = resumable.parse_creation(talk.fields, content_length=body.length, relayed=relayed)
     wanted = NewUpload(
         filename=filename_of(talk.fields.get("content-disposition")) or _NO_NAME,
         size=creation.length,
@@ -309,7 +312,7 @@ async def resumable_create(
         raise
     if creation.complete:
         return await _whole(context, talk, live, body)
-    fields = {**talk.said, **resumable.state(offset=live.recorded.prefix, complete=False)}
+    fields = {**talk.said, **resumable.state(offset=live.position, complete=False)}
     return Response(status_code=201, headers=fields)
 
 
@@ -392,7 +395,7 @@ async def resumable_append(context: Ctx, user: User, request: Request, talk: Tal
     await _add(context, request, talk, live, wanted)
     if wanted.complete:
         return await _whole(context, talk, live, body)
-    fields = resumable.state(offset=live.recorded.prefix, complete=False)
+    fields = resumable.state(offset=live.position, complete=False)
     return Response(status_code=talk.speech.dialect.appended_status, headers=fields)
 
 

@@ -191,6 +191,7 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
     body = body_of(request)
     if creation.parts:
         live = await context.concatenation.begin(user.user, _wanted(creation), creation.parts)
+        await context.concatenation.kept(live)
     else:
         live = await context.uploads.create(user.user, _wanted(creation), idempotency_key=None)
     position = 0

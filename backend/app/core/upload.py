@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from app.core.errors import ChunkOutOfRange, StateConflict
+from app.core.errors import ChunkOutOfRange, DigestMismatch, ForebayError, RoomLost, StateConflict
 
 __all__ = [
     "PARTIAL",
@@ -288,6 +288,23 @@ class Upload:
     def came_in_one_request(self) -> bool:
         """Whether it was created together with its bytes, so that nobody sends some of them again to this upload."""
         return self.request_fingerprint is not None and ":" in self.request_fingerprint
+
+    @property
+    def ending(self) -> ForebayError:
+        """Of an upload that has ended without a stored file: what whoever waits for that is told."""
+        if self.error_code == DigestMismatch.code:
+            return DigestMismatch(self.error_detail)
+        if self.error_code == RoomLost.code and self.request_fingerprint is None:  # with its key: the same for ever
+            return RoomLost(self.error_detail)
+        why = f": {self.error_detail}" if self.error_detail else "."
+        return StateConflict(f"The upload is {self.state}{why}", state=self.state.value)
+
+    @property
+    def takes_no_more(self) -> ForebayError:
+        """Of an upload that has ended: what whoever still sends bytes of it is told."""
+        if self.error_code == RoomLost.code:
+            return RoomLost(self.error_detail)
+        return StateConflict(f"The upload is {self.state}.", state=self.state.value)
 
     def become(self, state: UploadState, **changes: object) -> Upload:
         """A copy in another state.

@@ -6,6 +6,8 @@ Laws:
 - A part may still be receiving; it is waited for. One that ended takes the file that needs it with it.
 - Parts are kept until the file has all its bytes and those are synced; then they are removed, unless another file still
   waits for them. So a server that dies goes on where it was.
+- Where every part is whole, the answer to the final upload waits for the file to be synced (`kept`), so that the parts'
+  own bytes need not be written; a part that becomes whole while a file waits for it is synced then.
 - Who puts a file together is a receiver of it: it does not expire meanwhile, and its end stops the work first.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import replace
 from typing import Final
@@ -27,6 +30,8 @@ from app.core.errors import (
     InvalidRequest,
     NotFound,
     OutOfSpace,
+    StagingUnavailable,
+    SyncFailed,
     Unavailable,
 )
 from app.core.upload import MIB, Extent
@@ -44,6 +49,8 @@ __all__ = ["Concatenation"]
 log = structlog.get_logger(__name__)
 
 _STEP_BYTES: Final = 64 * MIB  # copied and recorded at a time
+_ANSWER_S: Final = 10.0
+"""That long is waited for a file to be put together and synced; then its parts are, where they are."""
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 60.0
 _JOINING: Final = -2  # the receiver's key, where others have the number of their chunk
@@ -115,6 +122,36 @@ class Concatenation:
         if live is None or live.row.ended or not live.row.is_part:
             raise InvalidRequest(f"There is no partial upload {upload_id} that could be used.")
         return live
+
+    async def kept(self, live: LiveUpload) -> None:
+        """Return when a power cut can take nothing of a file whose parts have been received, as far as they have.
+
+        Raises:
+            SyncFailed: a part has lost bytes, and is failed.
+            StagingUnavailable: not now.
+        """
+        parts = [part for each in dict.fromkeys(live.row.parts) if (part := self._uploads.under_way(each)) is not None]
+        whole = [part for part in parts if part.all_recorded]  # the others are synced when they are
+        if len(whole) == len(parts):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ANSWER_S):
+                    while not (live.row.received_at or live.row.ended or live.problem):
+                        await live.turn()
+        for part in whole:
+            if live.row.received_at is None and not live.row.ended and not part.row.ended:
+                await self._sync(part)
+
+    async def _sync(self, part: LiveUpload) -> None:
+        if self._staging is None:
+            return
+        try:
+            await self._staging.sync(part.row.id)
+        except SyncFailed as exc:
+            await self._uploads.fail(part, exc)
+            raise
+        except StagingUnavailable:
+            if not part.row.ended:  # else it was let go of meanwhile
+                raise
 
     def length_of(self, live: LiveUpload) -> int | None:
         """The size of a file as far as it or its parts tell; None while that is not known."""
@@ -221,8 +258,7 @@ class Concatenation:
     async def _let_go(self, part_id: str) -> None:
         """A part that no other file waits for is needed no more."""
         part = self._uploads.under_way(part_id)
-        waiting = (part_id in live.row.parts and not live.all_recorded for live in self._uploads.live)
-        if part is not None and not any(waiting):
+        if part is not None and not self._uploads.is_waited_for(part_id):
             await self._uploads.remove_part(part)
 
 

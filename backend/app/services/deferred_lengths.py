@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.core.errors import InconsistentUploadLength, StateConflict
+from app.core.errors import InconsistentUploadLength
 from app.persistence.repository import Repository
 from app.services.interruption import unbroken
 from app.services.limits.upload_limits import UploadLimits
@@ -54,7 +54,7 @@ class DeferredLengths:
     async def _declare(self, live: LiveUpload, length: int) -> None:
         async with live.lock:
             if live.row.ended:
-                raise StateConflict(f"The upload is {live.row.state}.", state=live.row.state.value)
+                raise live.row.takes_no_more
             await self._set_aside(live, length)
             row = replace(live.row, size=length, length_deferred=False, active_at_s=self._clock())
             await self._repository.save_upload(row)

@@ -95,6 +95,7 @@ class LiveUpload:
         "from_earlier_life",
         "fruitless",
         "gone",
+        "in_one_request",
         "lock",
         "mismatches",
         "on_change",
@@ -140,6 +141,7 @@ class LiveUpload:
         self.relayed = relayed
         self.on_transition: Callable[[UploadState, UploadState], None] = lambda _before, _after: None
         self.from_earlier_life = from_earlier_life
+        self.in_one_request = False  # of this life: nobody else brings its bytes
         self.lock = asyncio.Lock()
         self.extents: dict[int, Extent] = {}
         self.recorded = RangeSet()
@@ -291,6 +293,15 @@ class LiveUpload:
     def position(self) -> int:
         """Where an upload stands that is added to at its end: what came without a gap, and is here or was sent on."""
         return self.row.size if self.row.state is UploadState.COMPLETED else self.readable_prefix
+
+    @property
+    def is_sent_once(self) -> bool:
+        """Whether nobody sends again what was acknowledged of it.
+
+        So it is with a file that came in one request; and with the IETF's uploads, whose clients may let go of what they
+        were told is here: their offset MUST NOT decrease (draft-ietf-httpbis-resumable-upload, Offset).
+        """
+        return self.in_one_request or self.row.came_in_one_request or self.row.resumable
 
     @property
     def lacks_the_next(self) -> bool:

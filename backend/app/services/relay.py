@@ -68,6 +68,7 @@ class Relay:
         metrics: Metrics,
         find: Callable[[str], LiveUpload | None],
         on_recorded: Callable[[LiveUpload], Awaitable[None]],
+        on_lost: Callable[[LiveUpload], Awaitable[None]],
         patience_s: float = _PATIENCE_S,
         grace_s: float = _GRACE_S,
     ) -> None:
@@ -82,6 +83,7 @@ class Relay:
             metrics: counts outcomes.
             find: an upload under way.
             on_recorded: told after chunks were recorded, or are so no more.
+            on_lost: told when bytes are gone that nobody sends again.
             patience_s: how long a chunk waits while nothing moves, in seconds.
             grace_s: how long, once and again, it waits while nobody brings what comes before.
         """
@@ -93,6 +95,7 @@ class Relay:
         self._metrics = metrics
         self._find = find
         self._on_recorded = on_recorded
+        self._on_lost = on_lost
         self._patience_s = patience_s
         self._grace_s = grace_s
         staging.on_given_up = self._given_up
@@ -173,7 +176,7 @@ class Relay:
         place, since = self._progress(live), loop.time()
         while not live.is_recorded(chunk):
             if live.row.ended:
-                raise StateConflict(f"The upload is {live.row.state}.", state=live.row.state.value)
+                raise live.row.takes_no_more
             if not live.has_arrived(chunk):
                 raise RoomLost
             if live.problem is not None and live.problem.attempts >= self._attempts:
@@ -261,7 +264,10 @@ class Relay:
 
     async def start_over(self, live: LiveUpload) -> None:
         """Ask for everything again. What was sent is removed before it is sent again."""
-        await unbroken(self._start_over(live))
+        if live.is_sent_once:
+            await self._on_lost(live)  # not `unbroken`: the caller may be the transfer's task
+        else:
+            await unbroken(self._start_over(live))
 
     async def _start_over(self, live: LiveUpload) -> None:
         async with live.lock:

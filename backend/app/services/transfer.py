@@ -318,6 +318,8 @@ class TransferEngine:
                 await self._advance(live, destination, passage)
         except DestinationMismatch:
             await self._sender.forget(live)
+            if live.row.ended:  # nobody would send it again
+                return
             live.mismatches += 1
             if live.mismatches < _MISMATCHES:
                 raise

@@ -343,7 +343,7 @@ class Uploads:
         """
         if live.row.came_in_one_request and live.row.state is UploadState.RECEIVING and not live.all_recorded:
             # Not `unbroken`, as in `fail`: the caller may be the transfer's task.
-            await self._lose(live)
+            await self.lose(live)
             return
         if live.all_recorded and live.row.received_at is None and not live.row.ended:
             if live.row.completion is Completion.AUTO or live.row.is_part:
@@ -376,10 +376,17 @@ class Uploads:
             row = replace(live.row, received_at=time.time())
             if row.completion is Completion.AUTO:
                 row = self._transferring(live, row)
+            # A part's bytes may never have to be written: `Concatenation.kept`.
+            lasting = not row.is_part or self.is_waited_for(row.id)
             with live.waits.of(Cause.DISK):
-                await self._staging.sync(live.row.id)
-                await self._repository.save_upload(row, durable=True)
+                if lasting:
+                    await self._staging.sync(live.row.id)
+                await self._repository.save_upload(row, durable=lasting)
             live.row = row
+
+    def is_waited_for(self, part_id: str) -> bool:
+        """Whether a file that is begun lacks bytes of that part."""
+        return any(part_id in live.row.parts and not live.all_recorded for live in self._live.values())
 
     def _transferring(self, live: LiveUpload, row: Upload) -> Upload:
         row = row.become(UploadState.TRANSFERRING)
@@ -410,12 +417,7 @@ class Uploads:
             return live
         if live.row.state is UploadState.RECEIVING:
             raise self._incomplete(live)
-        if live.row.error_code == DigestMismatch.code:
-            raise DigestMismatch(live.row.error_detail)
-        raise StateConflict(
-            f"The upload is {live.row.state}: {live.row.error_detail or 'it ended before it was complete'}",
-            state=live.row.state.value,
-        )
+        raise live.row.ending
 
     @staticmethod
     async def arrived(live: LiveUpload) -> bool:
@@ -555,7 +557,7 @@ class Uploads:
         self._incidents.upload_ended(row)
         try:
             if row.state is not UploadState.COMPLETED:  # who still sends to a completed one repeats what is recorded
-                await live.stop_receiving(lambda: StateConflict(f"The upload is {row.state}.", state=row.state.value))
+                await live.stop_receiving(lambda: row.takes_no_more)
                 await self.transfers.cancel(live)
         except ForebayError as exc:
             log.warning("what was sent could not be removed", upload=row.id, code=exc.code, detail=exc.detail)
@@ -595,7 +597,7 @@ class Uploads:
             await self._staging.discard(row.id)  # there may be something else of that name
             await self._staging.reserve(row.id, row.owner, row.known_size or 0)
             if row.resumable and extents:
-                await self._lose(live)
+                await self.lose(live)
             else:
                 await self._start_over(live)
         except OutOfSpace as exc:
@@ -611,6 +613,9 @@ class Uploads:
         live = self._keep(LiveUpload(row, extents, from_earlier_life=True, relayed=True, waits=waits))
         if relay.resume(live):
             return live
+        if row.resumable:  # it may have been told to stand anywhere
+            await self.lose(live)
+            return live
         destination = self._destinations.get(row.destination)
         multiple = 1 if destination is None else destination.abilities.part_multiple_bytes
         if not self.limits.can_hold(row.chunk_size, multiple):
@@ -622,8 +627,8 @@ class Uploads:
 
     async def ask_again(self, live: LiveUpload, spoilt: list[Extent]) -> None:
         """These extents no longer hold what was acknowledged: forget them, so that the client sends them again."""
-        if live.row.resumable:
-            await self._lose(live)
+        if live.is_sent_once:
+            await self.lose(live)
             return
         if self.relay is not None:
             await self.relay.start_over(live)
@@ -641,12 +646,8 @@ class Uploads:
                 live.forget(extent)
         self.on_parts_wanted(live)
 
-    async def _lose(self, live: LiveUpload) -> None:
-        """What was acknowledged is gone, and nobody sends it again.
-
-        So it is with a file that came in one request; and with the IETF's uploads, whose clients may let go of what they
-        were told is here: their offset MUST NOT decrease (draft-ietf-httpbis-resumable-upload, Offset).
-        """
+    async def lose(self, live: LiveUpload) -> None:
+        """What was acknowledged is gone, and nobody sends it again."""
         await self.fail(live, RoomLost("The server has lost what had come of the file. Send it again."))
 
     async def _start_over(self, live: LiveUpload) -> None:

@@ -33,6 +33,7 @@ class WholeFiles:
             What `Uploads.create` and `Appender.append` raise; then nothing of it is kept.
         """
         live = await self._uploads.create(owner, wanted, idempotency_key=None)
+        live.in_one_request = True
         try:
             await self._appender.append(live, 0, body, last=True)
         except BaseException:

@@ -138,7 +138,7 @@ class Staging(Protocol):
         """How much room there is."""
 
 
-class Copying(Protocol):
+class Copying(Staging, Protocol):
     """A staging that makes an upload out of others without anybody reading them."""
 
     async def copy(self, source_id: str, offset: int, length: int, target_id: str, position: int) -> None:

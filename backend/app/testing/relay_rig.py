@@ -405,6 +405,7 @@ class RelayRig:
             metrics=metrics,
             find=self.uploads.under_way,
             on_recorded=self.uploads.recorded,
+            on_lost=self.uploads.lose,
         )
         self.uploads.transfers = self.transfers = TransferEngine(
             staging=self.staging,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -319,6 +321,67 @@ def test_bytes_that_the_disk_lost_are_not_stored(tus: Tus, product: Product, mon
         assert file.read_bytes() == b"hello"
     else:
         assert (view["state"], file.exists()) == ("failed", False)
+
+
+@pytest.fixture
+def synced(product: Product, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the uploads whose bytes were synced, in order."""
+    staging, ids = product.server.staging, []
+    sync = staging.sync
+
+    async def noted(upload_id: str) -> None:
+        await sync(upload_id)
+        ids.append(upload_id)
+
+    monkeypatch.setattr(staging, "sync", noted)
+    return ids
+
+
+def ids_of(paths: list[str]) -> list[str]:
+    """Of uploads."""
+    return [path.rpartition("/")[2] for path in paths]
+
+
+def test_the_answer_comes_when_the_file_is_synced(tus: Tus, synced: list[str]) -> None:
+    """A power cut can take nothing of it then; bytes of the parts were written nowhere else."""
+    final = joined(tus, [part(tus, bytes(MIB)), part(tus, b"end")])
+    assert synced == ids_of([final])
+
+
+def test_what_takes_long_is_answered_when_the_parts_are_synced(
+    tus: Tus, product: Product, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is put together afterwards."""
+    monkeypatch.setattr("app.services.concatenation._ANSWER_S", 0.05)
+    staging, opened = product.server.staging, threading.Event()
+    copy = staging.copy
+
+    async def held(*args: Any) -> None:
+        while not opened.is_set():  # set from another thread
+            await asyncio.sleep(0.002)
+        await copy(*args)
+
+    monkeypatch.setattr(staging, "copy", held)
+    parts = [part(tus, bytes(MIB)), part(tus, b"end")]
+    assert synced == []
+    final = joined(tus, parts)
+    assert synced == ids_of(parts)
+    opened.set()
+    is_gone(product, final)
+    assert synced == ids_of([*parts, final])
+
+
+def test_a_part_that_is_waited_for_is_synced_when_it_is_whole(
+    tus: Tus, product: Product, synced: list[str], completed: Waits
+) -> None:
+    """The final upload was answered before; so were the parts that were whole then."""
+    parts = [part(tus, bytes(MIB)), begin_part(tus, 3)]
+    final = joined(tus, parts)
+    assert synced == ids_of(parts[:1])
+    assert tus.patch(parts[1], 0, b"end").status == 204
+    completed(final)
+    assert synced == ids_of([*parts, final])
+    is_gone(product, parts[1])
 
 
 def test_a_disk_that_fails_to_sync_ends_the_file(tus: Tus, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
