@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
-from app.core.upload import MIB, Extent
+from app.core.upload import MIB, Extent, UploadState
 from app.core.waiting import Cause
 from app.posix.threads import run_to_end
 from app.services.chunk_buffer_pool import ChunkBufferPool
@@ -65,6 +65,8 @@ class PrefixReader:
         share = max(1, pool.stats.slabs_total // 2 // max(1, destinations))
         self._sending: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
         self._quiet = asyncio.Semaphore(pool.quiet_slabs or max(1, pool.stats.slabs_total // 4))
+        self._crowded = False  # at the last look
+        self._rest_until = 0.0  # the loop's time
 
     async def pieces(
         self,
@@ -126,8 +128,11 @@ class PrefixReader:
         extent = trial.extent
         while trial.position < extent.end:
             quiet_until = send_from if trial.position < send_from else extent.end if trial.position >= send_until else 0
+            quiet = quiet_until >= extent.end
             pause_s = 0.0
-            async with self._access(live, "transfer", quiet=quiet_until >= extent.end) as fetch:
+            if quiet and live.row.state is not UploadState.TRANSFERRING:
+                await self._rest()
+            async with self._access(live, "transfer", quiet=quiet) as fetch:
                 view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=quiet_until)
                 if not view:
                     raise BytesLost(extent)
@@ -138,6 +143,18 @@ class PrefixReader:
             await asyncio.sleep(pause_s)
         if not trial.holds:
             raise BytesLost(extent)
+
+    async def _rest(self) -> None:
+        """Return when it is the turn of an upload that is still received, and whose digest nobody waits for yet.
+
+        While others want the processors, all of those together have what one upload has whose digest is waited for: with a
+        fifth of a processor each, many at once would have them all.
+        """
+        clock = asyncio.get_running_loop().time
+        while (left_s := self._rest_until - clock()) > 0:  # noqa: ASYNC110 - others may make the pause longer
+            await asyncio.sleep(left_s)
+        if self._crowded:
+            self._rest_until = clock() + _LONGEST_PAUSE_S  # until it is known how long this one takes
 
     @asynccontextmanager
     async def _access(self, live: LiveUpload, purpose: str, *, quiet: bool) -> AsyncIterator[_Fetch]:
@@ -213,8 +230,12 @@ class PrefixReader:
                     return view
 
         view = await run_to_end(self._threads, work)  # also when cancelled, twice: the thread writes into the slab
-        crowded = first < unsent_until and wall_s > _CROWDED * used_s
-        return view, min(_LONGEST_PAUSE_S, _PAUSES * wall_s) if crowded else 0.0
+        if first >= unsent_until:
+            return view, 0.0
+        self._crowded = wall_s > _CROWDED * used_s
+        pause_s = min(_LONGEST_PAUSE_S, _PAUSES * wall_s) if self._crowded else 0.0
+        self._rest_until = asyncio.get_running_loop().time() + pause_s
+        return view, pause_s
 
     @staticmethod
     async def _grows(live: LiveUpload, stall_s: float) -> bool:
