@@ -141,7 +141,13 @@ def build(settings: Settings) -> Server:
     )
     hub, throughput, clock = EventHub(), Throughput(), ServiceClock(repository)
     transfer_threads = ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="transfer", initializer=step_back)
-    reader = PrefixReader(staging, pool, transfer_threads, destinations=len(destinations))
+    reader = PrefixReader(
+        staging,
+        pool,
+        transfer_threads,
+        destinations=len(destinations),
+        turns=settings.mode is Mode.PARALLEL,
+    )
     uploads = Uploads(
         limits=UploadLimits(
             mode=settings.mode,

@@ -186,7 +186,10 @@ async def _add(context: Context, request: Request, talk: _Talk, live: LiveUpload
     except OffsetConflict as exc:
         raise _mismatch(live, wanted) from exc
     except BodyTooLarge as exc:
-        if live.row.length_deferred:
+        left, taken = live.row.size - wanted.offset, exc.extensions.get("limit")
+        if live.row.length_deferred or (
+            isinstance(taken, int) and taken < left
+        ):  # with a digest less is taken in memory
             raise
         error = InconsistentUploadLength(exc.detail)
         if body.length is None and talk.speech.dialect.ends_what_grows_too_long:

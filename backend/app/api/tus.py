@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from posixpath import dirname
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.core.errors import (
     BodyTooLarge,
     ChecksumMismatch,
     ChunkFailed,
+    ClientGone,
     DatabaseUnavailable,
     DestinationUnavailable,
     FileTooLarge,
@@ -48,6 +50,7 @@ from app.core.media_type import media_type_of
 from app.core.upload import PARTIAL, Completion, UploadState
 from app.protocols import tus
 from app.protocols.tus_checksum import ChecksumCheck
+from app.services.interruption import abandoned_when_gone, unbroken
 from app.services.live import LiveUpload
 from app.services.new_upload import NewUpload
 
@@ -176,6 +179,7 @@ async def tus_options(context: Ctx) -> Response:
         OutOfSpace,
         RequestTimedOut,
         ChunkFailed,
+        StateConflict,
         Superseded,
         DatabaseUnavailable,
         ShuttingDown,
@@ -191,7 +195,13 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
     body = body_of(request)
     if creation.parts:
         live = await context.concatenation.begin(user.user, _wanted(creation), creation.parts)
-        await context.concatenation.kept(live)
+        try:
+            async with abandoned_when_gone(body):
+                await context.concatenation.kept(live)
+        except ClientGone:  # it will ask again, and was promised nothing
+            with suppress(StateConflict):
+                await unbroken(context.uploads.cancel(live))
+            raise
     else:
         live = await context.uploads.create(user.user, _wanted(creation), idempotency_key=None)
     position = 0

@@ -423,9 +423,9 @@ class SyncFailed(StagingUnavailable):
 
 
 class RoomLost(StagingUnavailable):
-    """What had come of this, and was not acknowledged yet, was given up by the server. Send it again."""
+    """What had come of this was lost, or given up before it was acknowledged. Send it again."""
 
-    code, title = "room-lost", "Given up before it was acknowledged"
+    code, title = "room-lost", "Bytes are lost"
     default_retry_after_s = 1
 
 

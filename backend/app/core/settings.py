@@ -211,7 +211,7 @@ class Settings(BaseSettings):
         Group.STAGING,
         "DURABILITY",
         "process",
-        "What an acknowledged chunk survives: process (kill -9; power loss may ask for it again) or power (synced first). With memory as staging it says nothing: what is acknowledged is at the destination, and a restart asks for everything again.",
+        "What an acknowledged chunk survives: process (kill -9; power loss may ask for it again) or power (synced first). With memory as staging it says nothing: what is acknowledged is at the destination, and a restart asks for everything again, or ends what nobody would send again.",
     )
     chunk_attempts: int = _engine(
         Group.STAGING, "CHUNK_ATTEMPTS", 3, "Attempts to store a chunk's bytes before it fails.", ge=1, le=10

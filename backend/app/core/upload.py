@@ -14,6 +14,7 @@ from typing import NamedTuple
 from app.core.errors import ChunkOutOfRange, DigestMismatch, ForebayError, RoomLost, StateConflict
 
 __all__ = [
+    "IN_ONE_REQUEST",
     "PARTIAL",
     "TERMINAL_STATES",
     "TRANSITIONS",
@@ -37,6 +38,8 @@ MIN_CHUNK_BYTES = CHUNK_QUANTUM_BYTES
 SEQUENTIAL_CHUNK_BYTES = 4 * MIB
 MAX_CHUNK_BYTES = 1024 * MIB
 MAX_CHUNKS = 50_000
+IN_ONE_REQUEST = "in one request"
+"""Instead of a request's fingerprint: see `Upload.in_one_request`."""
 _CHUNKS_PER_LANE = 16
 _LEAST_WORTH_A_ROUND_TRIP_BYTES = 2 * MIB
 
@@ -285,6 +288,11 @@ class Upload:
         return max(0.0, expiry_s - (now_s - self.active_at_s))
 
     @property
+    def in_one_request(self) -> bool:
+        """Whether one request brings all of it, piece by piece, and is not repeated for this upload."""
+        return self.request_fingerprint == IN_ONE_REQUEST
+
+    @property
     def came_in_one_request(self) -> bool:
         """Whether it was created together with its bytes, so that nobody sends some of them again to this upload."""
         return self.request_fingerprint is not None and ":" in self.request_fingerprint
@@ -294,7 +302,7 @@ class Upload:
         """Of an upload that has ended without a stored file: what whoever waits for that is told."""
         if self.error_code == DigestMismatch.code:
             return DigestMismatch(self.error_detail)
-        if self.error_code == RoomLost.code and self.request_fingerprint is None:  # with its key: the same for ever
+        if self.error_code == RoomLost.code and self.idempotency_key is None:  # with its key: the same for ever
             return RoomLost(self.error_detail)
         why = f": {self.error_detail}" if self.error_detail else "."
         return StateConflict(f"The upload is {self.state}{why}", state=self.state.value)

@@ -34,7 +34,7 @@ from app.core.errors import (
     SyncFailed,
     Unavailable,
 )
-from app.core.upload import MIB, Extent
+from app.core.upload import MIB, Extent, UploadState
 from app.persistence.repository import Repository
 from app.services.deferred_lengths import DeferredLengths
 from app.services.interruption import unbroken
@@ -121,14 +121,16 @@ class Concatenation:
             live = None
         if live is None or live.row.ended or not live.row.is_part:
             raise InvalidRequest(f"There is no partial upload {upload_id} that could be used.")
+        await live.settled()  # after a power cut nobody knows yet what is left of it
         return live
 
     async def kept(self, live: LiveUpload) -> None:
         """Return when a power cut can take nothing of a file whose parts have been received, as far as they have.
 
         Raises:
+            What `Upload.ending` is: it has failed meanwhile.
             SyncFailed: a part has lost bytes, and is failed.
-            StagingUnavailable: not now.
+            StagingUnavailable, DatabaseUnavailable: not now.
         """
         parts = [part for each in dict.fromkeys(live.row.parts) if (part := self._uploads.under_way(each)) is not None]
         whole = [part for part in parts if part.all_recorded]  # the others are synced when they are
@@ -137,9 +139,14 @@ class Concatenation:
                 async with asyncio.timeout(_ANSWER_S):
                     while not (live.row.received_at or live.row.ended or live.problem):
                         await live.turn()
-        for part in whole:
-            if live.row.received_at is None and not live.row.ended and not part.row.ended:
+        if live.row.received_at is None and not live.row.ended:
+            for part in whole:
                 await self._sync(part)
+            async with live.lock:
+                if not live.row.ended:
+                    await self._repository.save_upload(live.row, durable=True)  # and all that was committed before
+        if live.row.ended and live.row.state is not UploadState.COMPLETED:
+            raise live.row.ending
 
     async def _sync(self, part: LiveUpload) -> None:
         if self._staging is None:
@@ -248,7 +255,11 @@ class Concatenation:
             step = _together(lacking)
             del lacking[: len(step)]
             offset, length = step[0].offset, step[-1].end - step[0].offset
-            await self._staging.copy(part_id, offset, length, live.row.id, position + offset)
+            try:
+                await self._staging.copy(part_id, offset, length, live.row.id, position + offset)
+            except SyncFailed as exc:
+                await self._uploads.fail(part, exc)
+                raise IncompleteUpload(_LOST) from exc
             moved = [extent._replace(offset=position + extent.offset) for extent in step]
             # Not durable: until all of it is synced the parts are there.
             await unbroken(record_extents(self._repository, live, moved, at_s=self._clock()))

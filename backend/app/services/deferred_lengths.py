@@ -39,7 +39,7 @@ class DeferredLengths:
             InconsistentUploadLength: it was said before, and was another; or more than that has come.
             FileTooLarge: files may not be as large.
             OutOfSpace, UserQuotaExceeded: no room.
-            StateConflict: the upload has ended.
+            What `Upload.takes_no_more` is: the upload has ended.
             DatabaseUnavailable: the client may say it again.
         """
         if not live.row.length_deferred:

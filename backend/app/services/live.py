@@ -95,7 +95,6 @@ class LiveUpload:
         "from_earlier_life",
         "fruitless",
         "gone",
-        "in_one_request",
         "lock",
         "mismatches",
         "on_change",
@@ -141,7 +140,6 @@ class LiveUpload:
         self.relayed = relayed
         self.on_transition: Callable[[UploadState, UploadState], None] = lambda _before, _after: None
         self.from_earlier_life = from_earlier_life
-        self.in_one_request = False  # of this life: nobody else brings its bytes
         self.lock = asyncio.Lock()
         self.extents: dict[int, Extent] = {}
         self.recorded = RangeSet()
@@ -301,7 +299,7 @@ class LiveUpload:
         So it is with a file that came in one request; and with the IETF's uploads, whose clients may let go of what they
         were told is here: their offset MUST NOT decrease (draft-ietf-httpbis-resumable-upload, Offset).
         """
-        return self.in_one_request or self.row.came_in_one_request or self.row.resumable
+        return self.row.in_one_request or self.row.came_in_one_request or self.row.resumable
 
     @property
     def lacks_the_next(self) -> bool:

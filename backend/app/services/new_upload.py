@@ -12,8 +12,8 @@ from app.protocols.digest import NOTHING_DECLARED, DeclaredDigest
 
 __all__ = ["NewUpload"]
 
-_WITHOUT_KEYS: Final = ("tus_metadata", "tus_concat", "resumable")
-"""Of protocols that have no Idempotency-Key; what was begun with one before these were there keeps its fingerprint."""
+_WITHOUT_KEYS: Final = ("tus_metadata", "tus_concat", "resumable", "in_one_request")
+"""Of protocols and calls that have no Idempotency-Key; what was begun with one before these were there keeps its fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class NewUpload:
     tus_metadata: str | None = None
     tus_concat: str | None = None
     resumable: bool = False
+    in_one_request: bool = False  # streamed; nobody else brings its bytes
 
     @property
     def appended(self) -> bool:

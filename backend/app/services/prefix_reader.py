@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from typing import Final
 
 from app.core.upload import MIB, Extent, UploadState
@@ -48,7 +48,9 @@ class BytesLost(Exception):
 class PrefixReader:
     """Bytes in order, digest on the way."""
 
-    def __init__(self, staging: Staging, pool: ChunkBufferPool, threads: Executor, *, destinations: int = 1) -> None:
+    def __init__(
+        self, staging: Staging, pool: ChunkBufferPool, threads: Executor, *, destinations: int = 1, turns: bool = True
+    ) -> None:
         """Keep what it reads with.
 
         Args:
@@ -57,6 +59,8 @@ class PrefixReader:
             threads: run the reads and the digests.
             destinations: how many there are: each has a share of the slabs, so that a slow one takes neither those of
                 the others nor those with which bytes are received, verified and digested.
+            turns: uploads that are still received may wait for each other; not where each chunk's answer waits for its
+                digest.
         """
         self._staging = staging
         self._viewable = staging if isinstance(staging, Viewable) else None
@@ -65,8 +69,10 @@ class PrefixReader:
         share = max(1, pool.stats.slabs_total // 2 // max(1, destinations))
         self._sending: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
         self._quiet = asyncio.Semaphore(pool.quiet_slabs or max(1, pool.stats.slabs_total // 4))
+        self._turns = turns
         self._crowded = False  # at the last look
-        self._rest_until = 0.0  # the loop's time
+        self._whose: LiveUpload | None = None  # turn it is
+        self._over = asyncio.Event()  # that turn
 
     async def pieces(
         self,
@@ -129,32 +135,41 @@ class PrefixReader:
         while trial.position < extent.end:
             quiet_until = send_from if trial.position < send_from else extent.end if trial.position >= send_until else 0
             quiet = quiet_until >= extent.end
-            pause_s = 0.0
-            if quiet and live.row.state is not UploadState.TRANSFERRING:
-                await self._rest()
-            async with self._access(live, "transfer", quiet=quiet) as fetch:
-                view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=quiet_until)
-                if not view:
-                    raise BytesLost(extent)
-                start = trial.position - len(view)
-                wanted = view[max(0, send_from - start) : max(0, send_until - start)]
-                if wanted:
-                    yield wanted
-            await asyncio.sleep(pause_s)
+            async with self._turn(live) if quiet else nullcontext():
+                async with self._access(live, "transfer", quiet=quiet) as fetch:
+                    view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=quiet_until)
+                    if not view:
+                        raise BytesLost(extent)
+                    start = trial.position - len(view)
+                    wanted = view[max(0, send_from - start) : max(0, send_until - start)]
+                    if wanted:
+                        yield wanted
+                await asyncio.sleep(pause_s)
         if not trial.holds:
             raise BytesLost(extent)
 
-    async def _rest(self) -> None:
-        """Return when it is the turn of an upload that is still received, and whose digest nobody waits for yet.
+    @asynccontextmanager
+    async def _turn(self, live: LiveUpload) -> AsyncIterator[None]:
+        """Read, and pause, inside: one after the other while others want the processors and nobody waits for the digest.
 
-        While others want the processors, all of those together have what one upload has whose digest is waited for: with a
-        fifth of a processor each, many at once would have them all.
+        With a fifth of a processor each, many uploads that are still received would have them all.
         """
-        clock = asyncio.get_running_loop().time
-        while (left_s := self._rest_until - clock()) > 0:  # noqa: ASYNC110 - others may make the pause longer
-            await asyncio.sleep(left_s)
-        if self._crowded:
-            self._rest_until = clock() + _LONGEST_PAUSE_S  # until it is known how long this one takes
+        mine = False
+        while self._turns and live.row.state is not UploadState.TRANSFERRING:
+            if self._whose is None:
+                mine = self._crowded
+                self._whose = live if mine else None
+                break
+            with suppress(TimeoutError):  # to see whether it has come whole meanwhile
+                async with asyncio.timeout(_LONGEST_PAUSE_S):
+                    await self._over.wait()
+        try:
+            yield
+        finally:
+            if mine:
+                self._whose = None
+                over, self._over = self._over, asyncio.Event()
+                over.set()
 
     @asynccontextmanager
     async def _access(self, live: LiveUpload, purpose: str, *, quiet: bool) -> AsyncIterator[_Fetch]:
@@ -233,9 +248,7 @@ class PrefixReader:
         if first >= unsent_until:
             return view, 0.0
         self._crowded = wall_s > _CROWDED * used_s
-        pause_s = min(_LONGEST_PAUSE_S, _PAUSES * wall_s) if self._crowded else 0.0
-        self._rest_until = asyncio.get_running_loop().time() + pause_s
-        return view, pause_s
+        return view, min(_LONGEST_PAUSE_S, _PAUSES * wall_s) if self._crowded else 0.0
 
     @staticmethod
     async def _grows(live: LiveUpload, stall_s: float) -> bool:

@@ -10,7 +10,8 @@ Laws:
 - Who records what is acknowledged is the upload's transfer, so that nothing depends on a client that is still there.
 - Who waits for what comes before, and nobody brings it, is told to ask where the upload stands: a client whose plan is of
   an earlier beginning would wait, with all its lanes, for chunks that it takes for acknowledged.
-- A file that came in one request is kept until the upload has ended: nobody would send it again to this upload.
+- A small file that came in one request is kept until the upload has ended. Where what nobody sends again to this upload is lost
+  all the same (`LiveUpload.is_sent_once`), it ends.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ class Relay:
             RoomLost: it was given up.
             ChunkFailed: the destination has failed so often.
             DestinationUnavailable: nothing has moved for long.
-            StateConflict: the upload has ended without it, or nobody brings what comes before.
+            StateConflict: nobody brings what comes before.
+            What `Upload.takes_no_more` is: the upload has ended without it.
         """
         async with self._while_it_gets_on(live):
             await self._acknowledged(live, chunk)

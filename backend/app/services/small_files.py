@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from app.core.body import RequestBody
-from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired, RoomLost, StagingUnavailable
+from app.core.errors import BodyTooLarge, DatabaseUnavailable, LengthRequired, StagingUnavailable
 from app.core.upload import Chunk, Extent, NameConflictPolicy, UploadState
 from app.core.waiting import Cause
 from app.observability.logging import parallel_debug
@@ -100,11 +100,7 @@ class SmallFiles:
             raise
         live = await self._uploads.keep_received(live)
         async with abandoned_when_gone(body):
-            if not await self._uploads.arrived(live):
-                return live
-        if not live.row.ended:
-            await self._uploads.recorded(live)  # it was lost on the way, and nobody else can send it again
-            raise RoomLost
+            await self._uploads.arrived(live)
         return live
 
     async def _stored_at_once(self, live: LiveUpload) -> bool:

@@ -38,7 +38,7 @@ from app.core.errors import (
 )
 from app.core.upload import Extent, StoredFile, Upload, UploadState
 from app.core.waiting import Cause
-from app.destinations.port import Advises, Destination, Digests, TakesOver
+from app.destinations.port import Advises, Destination, Digests, TakesOver, TransferSession
 from app.observability.metrics import Metrics
 from app.persistence.repository import Repository
 from app.services.destination_gate import DestinationGate, Passage
@@ -189,6 +189,8 @@ class TransferEngine:
             task.cancel()
             await asyncio.wait([task])
         if live.session is None and live.row.transfer_state is None:
+            return
+        if self._group is None:  # a start, or a stop, waits for no destination: the next start sees to it
             return
         gate = self.gates.get(live.row.destination)
         try:
@@ -356,11 +358,14 @@ class TransferEngine:
         try:
             linkable = await self._linkable(live, destination)
             if linkable or live.row.length_deferred:  # no session can be begun for a file of unknown size
+                # What is still received leaves its permit to others, above all to those that are whole.
+                gate = self.gates[live.row.destination]
                 pieces = self._reader.pieces(
                     live,
                     send_from=live.row.size,
                     send_until=live.row.size,
                     stall_s=0,
+                    give_way=lambda: gate.waiting > 0 and live.row.state is not UploadState.TRANSFERRING,
                     on_digested=self._throughput.sent,
                 )
                 async with aclosing(pieces):
@@ -375,7 +380,7 @@ class TransferEngine:
             if sent and live.row.state is UploadState.TRANSFERRING and live.digest.position == live.row.size:
                 await self._publish(live, destination)
         except BytesLost as lost:
-            await unbroken(self._lost(live, lost))
+            await self._lost(live, lost)
 
     async def _linkable(self, live: LiveUpload, destination: Destination) -> bool:
         """Whether the destination can take the staged file itself; the same for all of a destination's uploads."""
@@ -396,10 +401,15 @@ class TransferEngine:
             bytes=lost.extent.length,
         )
         if live.session is not None:  # some of the spoilt bytes may have been sent
-            await live.session.abort()
+            await unbroken(self._leave_session(live, live.session))
             await self._sender.forget(live)
-            live.digest = PrefixDigest()
+        # Neither is `unbroken`: they may end the upload, and with it this task.
         await self._on_lost(live, [lost.extent])
+
+    @staticmethod
+    async def _leave_session(live: LiveUpload, session: TransferSession) -> None:
+        await session.abort()
+        live.session, live.plan, live.digest = None, None, PrefixDigest()
 
     async def _publish(self, live: LiveUpload, destination: Destination) -> None:
         """May be cancelled as long as the destination is waited for: then nobody knows, and the session finds out."""

@@ -35,6 +35,7 @@ from app.core.errors import (
 )
 from app.core.names import validate_filename, validate_folder
 from app.core.upload import (
+    IN_ONE_REQUEST,
     MIN_CHUNK_BYTES,
     Completion,
     Extent,
@@ -222,7 +223,7 @@ class Uploads:
             declared_sha256=wanted.digest.sha256.hex() if wanted.digest.sha256 is not None else None,
             declared_crc32c=wanted.digest.crc32c,
             idempotency_key=idempotency_key,
-            request_fingerprint=wanted.fingerprint() if idempotency_key is not None else None,
+            request_fingerprint=_fingerprint_of(wanted, idempotency_key),
             tus_metadata=wanted.tus_metadata,
             tus_concat=wanted.tus_concat,
             length_deferred=wanted.size is None,
@@ -385,8 +386,11 @@ class Uploads:
             live.row = row
 
     def is_waited_for(self, part_id: str) -> bool:
-        """Whether a file that is begun lacks bytes of that part."""
-        return any(part_id in live.row.parts and not live.all_recorded for live in self._live.values())
+        """Whether a file that is begun and not synced yet is made of that part."""
+        return any(
+            part_id in live.row.parts and live.row.received_at is None and not live.row.ended
+            for live in self._live.values()
+        )
 
     def _transferring(self, live: LiveUpload, row: Upload) -> Upload:
         row = row.become(UploadState.TRANSFERRING)
@@ -580,6 +584,10 @@ class Uploads:
     async def adopt(self, row: Upload) -> LiveUpload:
         """Take up an upload of an earlier life of the server; where its bytes are gone, everything is asked for again."""
         extents = await self._repository.extents(row.id)
+        if row.in_one_request and row.received_at is None:  # that request is over
+            live = self._keep(LiveUpload(row, from_earlier_life=True, waits=self.where.of_upload(row.id)))
+            await self.lose(live)
+            return live
         size = max((extent.end for extent in extents), default=0) if row.length_deferred else row.size
         kept = await self._staging.adopt(row.id, row.owner, size, extents)
         if kept is not None:
@@ -596,7 +604,7 @@ class Uploads:
         try:
             await self._staging.discard(row.id)  # there may be something else of that name
             await self._staging.reserve(row.id, row.owner, row.known_size or 0)
-            if row.resumable and extents:
+            if live.is_sent_once and extents:
                 await self.lose(live)
             else:
                 await self._start_over(live)
@@ -613,7 +621,7 @@ class Uploads:
         live = self._keep(LiveUpload(row, extents, from_earlier_life=True, relayed=True, waits=waits))
         if relay.resume(live):
             return live
-        if row.resumable:  # it may have been told to stand anywhere
+        if live.is_sent_once:  # also one that has brought nothing: it may have been told to stand anywhere
             await self.lose(live)
             return live
         destination = self._destinations.get(row.destination)
@@ -633,6 +641,9 @@ class Uploads:
         if self.relay is not None:
             await self.relay.start_over(live)
             return
+        await unbroken(self._ask_again(live, spoilt))
+
+    async def _ask_again(self, live: LiveUpload, spoilt: list[Extent]) -> None:
         async with live.lock:
             if live.row.ended:
                 return
@@ -658,3 +669,9 @@ class Uploads:
             row = row.become(UploadState.RECEIVING)
         await self._repository.save_upload(row)
         live.row = row
+
+
+def _fingerprint_of(wanted: NewUpload, idempotency_key: str | None) -> str | None:
+    if idempotency_key is not None:
+        return wanted.fingerprint()
+    return IN_ONE_REQUEST if wanted.in_one_request else None

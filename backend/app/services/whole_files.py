@@ -6,6 +6,7 @@ For clients that can't go on where a request broke off (curl, HTML forms): what 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from app.core.body import RequestBody
 from app.core.errors import ForebayError
@@ -32,8 +33,7 @@ class WholeFiles:
         Raises:
             What `Uploads.create` and `Appender.append` raise; then nothing of it is kept.
         """
-        live = await self._uploads.create(owner, wanted, idempotency_key=None)
-        live.in_one_request = True
+        live = await self._uploads.create(owner, replace(wanted, in_one_request=True), idempotency_key=None)
         try:
             await self._appender.append(live, 0, body, last=True)
         except BaseException:

@@ -146,6 +146,7 @@ class Copying(Staging, Protocol):
 
         Raises:
             OutOfSpace: no room.
+            SyncFailed: the first one has lost bytes.
             StagingUnavailable: any other failure; how much was copied is not known.
         """
 

@@ -203,6 +203,24 @@ def test_a_kill_at_a_system_call_leaves_nothing_half_done(start_server: Start, c
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("staging", ["spool", "memory"])
+def test_a_file_in_one_request_that_a_kill_has_broken_off_is_not_waited_for(start_server: Start, staging: str) -> None:
+    """Nobody goes on with it: it ends, and gives its room back."""
+    server = start_server(PARALLEL_UPLOAD_STAGING=staging)
+    size = 64 << 20
+    with socket.create_connection(("127.0.0.1", server.port)) as sock, ApiClient(("127.0.0.1", server.port)) as api:
+        sock.sendall(f"PUT /api/v1/files/a.bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode())
+        sock.sendall(bytes(20 << 20))
+        while not (shown := api.get("/api/v1/uploads?limit=1")["uploads"]) or not shown[0]["bytes_received"]:
+            pass
+        server.kill()
+    server.start()
+    with ApiClient(("127.0.0.1", server.port)) as api:
+        view = api.upload(shown[0]["id"])
+        assert (view["state"], view["error"]["code"]) == ("failed", "room-lost")
+        assert api.request("PUT", "/api/v1/files/a.bin", b"again").status == 201
+
+
 def test_restarts_under_load_lose_nothing(start_server: Start) -> None:
     """SIGTERM again and again while files come: exit 0 each time, and every promise kept."""
     outages, witness, over = Outages(start_server()), Witness(), threading.Event()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import crc32c
@@ -18,26 +19,28 @@ from app.services.prefix_reader import PrefixReader
 from app.staging.spool import SpoolStaging
 
 SIZE, EXTENT = 2000, 1000
-TOGETHER_S = 0.1
+ALONE_S = 0.05
 
 
 class Watched(SpoolStaging):
-    """Says of each read whether another one came while it went on."""
+    """Says whether two reads ever went on at the same time: each waits a moment for another one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, wait_s: float) -> None:
         super().__init__(directory, min_free_bytes=0)
-        self.together: list[bool] = []
-        self._both = threading.Barrier(2)
+        self.met = threading.Event()
+        self._wait_s = wait_s
+        self._reads = 0
+        self._counting = threading.Lock()
 
     def read_into(self, upload_id: str, offset: int, view: memoryview) -> int:
         """In a thread of the reader's."""
-        try:
-            self._both.wait(TOGETHER_S)
-        except threading.BrokenBarrierError:
-            self._both.reset()
-            self.together.append(False)
-        else:
-            self.together.append(True)
+        with self._counting:
+            self._reads += 1
+            if self._reads > 1:
+                self.met.set()
+        self.met.wait(self._wait_s)
+        with self._counting:
+            self._reads -= 1
         return super().read_into(upload_id, offset, view)
 
 
@@ -75,26 +78,49 @@ async def digested(reader: PrefixReader, live: LiveUpload) -> None:
     assert live.digest.position == SIZE
 
 
-@pytest.mark.parametrize(
-    ("state", "together"), [(UploadState.RECEIVING, {False}), (UploadState.TRANSFERRING, {True, False})]
-)
+@pytest.mark.parametrize(("state", "wait_s"), [(UploadState.RECEIVING, ALONE_S), (UploadState.TRANSFERRING, 30.0)])
 async def test_while_others_want_the_processors_what_nobody_waits_for_is_digested_in_turns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: UploadState, together: set[bool]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: UploadState, wait_s: float
 ) -> None:
     """Of many uploads that are still received one at a time; those that have come side by side."""
     monkeypatch.setattr("app.services.prefix_reader._CROWDED", -1.0)
-    staging = Watched(tmp_path)
+    staging = Watched(tmp_path, wait_s)
     pool = ChunkBufferPool(4096, 16, timeout_s=5)
     pool.open()
     await staging.open()
     with ThreadPoolExecutor(2) as threads:
         reader = PrefixReader(staging, pool, threads)
-        await digested(reader, await staged(staging, "0", state))
-        staging.together.clear()
+        first = await staged(staging, "0", state)
+        monkeypatch.setattr(staging, "_wait_s", 0.0)
+        await digested(reader, first)
+        monkeypatch.setattr(staging, "_wait_s", wait_s)
         async with asyncio.TaskGroup() as group:
             for name in "abc":
                 group.create_task(digested(reader, await staged(staging, name, state)))
-    assert set(staging.together) <= together
-    assert (True in staging.together) == (True in together)
+    assert staging.met.is_set() == (state is UploadState.TRANSFERRING)
+    await staging.aclose()
+    pool.close()
+
+
+async def test_what_has_come_whole_meanwhile_waits_for_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though another one has it, and keeps it."""
+    monkeypatch.setattr("app.services.prefix_reader._CROWDED", -1.0)
+    monkeypatch.setattr("app.services.prefix_reader._LONGEST_PAUSE_S", 0.01)
+    staging = Watched(tmp_path, 0.0)
+    pool = ChunkBufferPool(4096, 16, timeout_s=5)
+    pool.open()
+    await staging.open()
+    with ThreadPoolExecutor(2) as threads:
+        reader = PrefixReader(staging, pool, threads)
+        await digested(reader, await staged(staging, "0", UploadState.RECEIVING))
+        monkeypatch.setattr(staging, "_wait_s", 30.0)
+        slow, live = [await staged(staging, name, UploadState.RECEIVING) for name in "ab"]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(digested(reader, slow))
+            waiting = group.create_task(digested(reader, live))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            live.row = replace(live.row, state=UploadState.TRANSFERRING)
+    assert staging.met.is_set()
     await staging.aclose()
     pool.close()

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.core.errors import NotFound, StagingUnavailable
+from app.core.errors import NotFound, StagingUnavailable, SyncFailed
 from app.core.upload import Extent
 from app.posix.calls import preallocate, punch_hole
 from app.posix.sync_rounds import DirectorySync
@@ -299,6 +299,8 @@ class SpoolStaging:
         target = self._places.borrow(target_id, writing=True)
         try:
             with self._places.using(source_id) as source, system_faults("be copied"):
+                if source.damaged:  # its bytes were not synced, and may be others by now
+                    raise SyncFailed
                 done = 0
                 while done < length:
                     with target.writing:

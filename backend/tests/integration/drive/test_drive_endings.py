@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 
 import pytest
 
@@ -102,6 +103,32 @@ def test_bytes_that_rot_before_the_end_are_not_published(rig: Rig) -> None:
     assert rig.api.put_chunk(view["id"], 3, content[-256 * KIB :]).status == 204
     assert rig.api.complete(view["id"]).status == 200
     rig.assert_stored(content, rig.api.upload(view["id"]))
+
+
+@pytest.mark.parametrize("size", [100 * KIB, 3 * MIB])
+def test_a_file_in_one_request_of_which_bytes_rot_before_they_are_sent_ends(rig: Rig, size: int) -> None:
+    """Nobody sends them again: its client is told to repeat it, and everything is given back."""
+    rig.drive.script([Rule("upload.start", Status(429, retry_after=1), times=1)])
+    rig.run(chunk_size_mb=1)
+    content, replies = os.urandom(size), []
+    uploads = rig.product.server.context.uploads
+
+    def put() -> None:
+        with rig.product.client() as api:
+            replies.append(api.request("PUT", "/api/v1/files/report.bin", content))
+
+    sending = threading.Thread(target=put)
+    sending.start()
+    rig.product.wait_for(lambda: any(live.problem is not None and live.all_recorded for live in uploads.live))
+    (live,) = uploads.live
+    with (rig.product.spool / live.row.id).open("r+b") as spool:
+        spool.seek(-5, os.SEEK_END)
+        spool.write(b"rot!")
+    sending.join()
+    assert (replies[0].status, replies[0].code) == (503, "room-lost")
+    rig.product.wait_for(lambda: not uploads.live and rig.product.quiescent())
+    assert rig.api.upload(live.row.id)["error"]["code"] == "room-lost"
+    assert not [event for event in rig.drive.events if event.kind is Kind.FILE_CREATED]
 
 
 def test_in_sequential_mode_a_client_is_told_when_drive_takes_nothing(

@@ -86,6 +86,37 @@ def test_a_length_is_asked_for(resumable: Resumable, complete: str) -> None:
     assert reply.headers["upload-complete"] == "?0"
 
 
+def test_with_a_digest_less_is_taken_at_once(resumable: Resumable, stored: Stored) -> None:
+    """Nothing of it goes on before all of it is known to be what was meant: half a window. The upload stays."""
+    content = os.urandom(3 * MIB)
+    path = resumable.begin(len(content))
+    digest = {"Content_Digest": sha256_field(content)}
+    refused = refusal(resumable.append(path, 0, content, "?1", **digest), 413, "body-too-large")
+    limit = refused.json["limit"]
+    assert 0 < limit <= MIB
+    digest = {"Content_Digest": sha256_field(content[:limit])}
+    assert resumable.append(path, 0, content[:limit], **digest).status == 204
+    assert resumable.append(path, limit, content[limit:], "?1").status == 201
+    assert stored("report.bin") == content
+
+
+def test_progress_is_told(resumable: Resumable) -> None:
+    """Of what has come, whether or not the destination's side has it."""
+    content = os.urandom(5 * MIB)
+    path = resumable.begin(len(content))
+    with resumable.raw() as raw:
+        fields = {**PARTIAL, "Upload-Offset": "0", "Upload-Complete": "?1", "Content-Length": str(len(content))}
+        resumable.send_head(raw, "PATCH", path, fields)
+        raw.send(content[: 3 * MIB])
+        interim = raw.answer()
+        assert interim.status == 104
+        assert 0 < int(interim.headers["upload-offset"]) <= 3 * MIB
+        raw.send(content[3 * MIB :])
+        while (answer := raw.answer()).status == 104:
+            pass
+        assert answer.status == 201
+
+
 def test_what_came_before_a_connection_broke_is_kept(
     resumable: Resumable, stored: Stored, some_came: Callable[[str], None]
 ) -> None:

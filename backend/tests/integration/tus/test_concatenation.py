@@ -362,13 +362,74 @@ def test_what_takes_long_is_answered_when_the_parts_are_synced(
         await copy(*args)
 
     monkeypatch.setattr(staging, "copy", held)
+    repository, kept = product.server.repository, []
+    save = repository.save_upload
+
+    async def noted(row: Upload, *, durable: bool = False) -> None:
+        await save(row, durable=durable)
+        kept.append((row.id, durable, list(synced)))
+
+    monkeypatch.setattr(repository, "save_upload", noted)
     parts = [part(tus, bytes(MIB)), part(tus, b"end")]
     assert synced == []
     final = joined(tus, parts)
     assert synced == ids_of(parts)
+    assert kept[-1] == (*ids_of([final]), True, ids_of(parts)), "a durable commit, and with it all before it"
     opened.set()
     is_gone(product, final)
     assert synced == ids_of([*parts, final])
+
+
+def test_parts_of_which_nobody_knows_what_a_power_cut_has_left_are_not_promised(
+    tus: Tus, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The final upload is refused as long as they are being verified."""
+    monkeypatch.setattr("app.services.live._VERIFICATION_WAIT_S", 0.05)
+    path = part(tus, b"hello")
+    live = product.server.context.uploads.under_way(*ids_of([path]))
+    product.call(_set(live.verified.clear))
+    assert join(tus, [path]).status == 503
+    product.call(_set(live.verified.set))
+    assert join(tus, [path]).status == 201
+
+
+async def _set(change: Callable[[], None]) -> None:
+    change()
+
+
+def test_a_part_of_two_files_stays_until_both_are_synced(
+    tus: Tus, product: Product, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only until both have its bytes."""
+    monkeypatch.setattr("app.services.concatenation._ANSWER_S", 0.05)
+    path = part(tus, b"hello")
+    staging, opened = product.server.staging, threading.Event()
+    sync = staging.sync
+    finals: list[str] = []
+
+    async def held(upload_id: str) -> None:
+        if upload_id not in ids_of([path, *finals[:1]]):
+            while not opened.is_set():  # set from another thread
+                await asyncio.sleep(0.002)
+        await sync(upload_id)
+
+    copy = staging.copy
+
+    async def copy_when_both_are_there(*args: Any) -> None:
+        while len(finals) < 2:  # another thread adds to them
+            await asyncio.sleep(0.002)
+        await copy(*args)
+
+    monkeypatch.setattr(staging, "copy", copy_when_both_are_there)
+    monkeypatch.setattr(staging, "sync", held)
+    finals += [joined(tus, [path], "a.bin")]
+    finals += [joined(tus, [path], "b.bin")]
+    is_gone(product, finals[0])
+    assert tus.head(path).status == 200
+    opened.set()
+    is_gone(product, finals[1])
+    is_gone(product, path)
+    assert {file.read_bytes() for file in product.files.glob("*.bin")} == {b"hello"}
 
 
 def test_a_part_that_is_waited_for_is_synced_when_it_is_whole(
@@ -396,12 +457,23 @@ def test_a_disk_that_fails_to_sync_ends_the_file(tus: Tus, product: Product, mon
         await sync(upload_id)
 
     monkeypatch.setattr(staging, "sync", failing_sync)
-    final = joined(tus, [whole])
-    is_gone(product, final)
-    assert tus.api.upload(final.rpartition("/")[2])["error"]["code"] == SyncFailed.code
+    refused = refusal(join(tus, [whole]), 409, "state-conflict")
+    assert refused.json["state"] == "failed"
+    view = tus.api.get("/api/v1/uploads?limit=1")["uploads"][0]
+    assert (view["filename"], view["error"]["code"]) == ("report.bin", SyncFailed.code)
     single = tus.begin(5)
     assert tus.patch(single, 0, b"hello").status == 503
     assert tus.head(single).status == 404
+
+
+def test_a_part_that_the_disk_has_lost_takes_the_file_with_it(tus: Tus, product: Product) -> None:
+    """It was written back without success since it came; nobody has waited for that."""
+    whole = part(tus, b"hello")
+    with product.server.staging._places.using(*ids_of([whole])) as place:
+        place.damaged = True
+    refused = refusal(join(tus, [whole]), 409, "state-conflict")
+    assert refused.json["state"] == "failed"
+    assert tus.api.upload(*ids_of([whole]))["error"]["code"] == SyncFailed.code
 
 
 @pytest.mark.slow

@@ -1898,7 +1898,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now · Upload limit reached · Chunk failed · Staging not available · Given up before it was acknowledged · Destination not available · Database not available · No buffer free · Server is stopping */
+            /** @description Not available now · Upload limit reached · Chunk failed · Staging not available · Bytes are lost · Destination not available · Database not available · No buffer free · Server is stopping */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3710,7 +3710,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Superseded by a newer connection */
+            /** @description Wrong state · Superseded by a newer connection */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4299,6 +4299,15 @@ export interface operations {
             };
             /** @description Wrong state · Superseded by a newer connection */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content-Length required */
+            411: {
                 headers: {
                     [name: string]: unknown;
                 };
