@@ -146,7 +146,7 @@ def build(settings: Settings) -> Server:
         pool,
         transfer_threads,
         destinations=len(destinations),
-        turns=settings.mode is Mode.PARALLEL,
+        turns=settings.mode is Mode.PARALLEL and settings.staging == "spool",
     )
     uploads = Uploads(
         limits=UploadLimits(

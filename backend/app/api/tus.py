@@ -20,7 +20,6 @@ from app.core.errors import (
     BodyTooLarge,
     ChecksumMismatch,
     ChunkFailed,
-    ClientGone,
     DatabaseUnavailable,
     DestinationUnavailable,
     FileTooLarge,
@@ -198,8 +197,8 @@ async def tus_create(context: Ctx, user: User, request: Request) -> Response:
         try:
             async with abandoned_when_gone(body):
                 await context.concatenation.kept(live)
-        except ClientGone:  # it will ask again, and was promised nothing
-            with suppress(StateConflict):
+        except ForebayError:  # its client was promised nothing, and will ask again
+            with suppress(ForebayError):
                 await unbroken(context.uploads.cancel(live))
             raise
     else:

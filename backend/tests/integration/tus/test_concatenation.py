@@ -380,6 +380,34 @@ def test_what_takes_long_is_answered_when_the_parts_are_synced(
     assert synced == ids_of([*parts, final])
 
 
+def test_an_answer_that_cannot_be_given_leaves_no_file(
+    tus: Tus, product: Product, monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    """Its client asks again, and there is to be one."""
+    monkeypatch.setattr("app.services.concatenation._ANSWER_S", 0.05)
+    paths = [part(tus, b"hello")]
+    staging = product.server.staging
+    copy, sync, failing = staging.copy, staging.sync, [StagingUnavailable("not now")]
+
+    async def failing_copy(*args: Any) -> None:
+        if failing:
+            raise failing[0]
+        await copy(*args)
+
+    async def failing_sync(upload_id: str) -> None:
+        if failing:
+            raise failing[0]
+        await sync(upload_id)
+
+    monkeypatch.setattr(staging, "copy", failing_copy)
+    monkeypatch.setattr(staging, "sync", failing_sync)
+    assert join(tus, paths).status == 503
+    failing.clear()
+    joined(tus, paths)
+    assert stored("report.bin") == b"hello"
+    assert in_folder(product) == ["report.bin"]
+
+
 def test_parts_of_which_nobody_knows_what_a_power_cut_has_left_are_not_promised(
     tus: Tus, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
