@@ -117,9 +117,7 @@ def test_progress_is_told(resumable: Resumable) -> None:
         assert answer.status == 201
 
 
-def test_what_came_before_a_connection_broke_is_kept(
-    resumable: Resumable, stored: Stored, some_came: Callable[[str], None]
-) -> None:
+def test_what_came_before_a_connection_broke_is_kept(product: Product, resumable: Resumable, stored: Stored) -> None:
     """And the client goes on from there."""
     content = os.urandom(4 * MIB)
     path = resumable.begin(len(content))
@@ -127,9 +125,10 @@ def test_what_came_before_a_connection_broke_is_kept(
         fields = {**PARTIAL, "Upload-Offset": "0", "Upload-Complete": "?1", "Content-Length": str(len(content))}
         resumable.send_head(raw, "PATCH", path, fields)
         raw.send(content[: MIB + 5])
-        some_came(path)
+        live = product.server.context.uploads.under_way(path.rpartition("/")[2])
+        product.wait_for(lambda: live.position >= MIB)
     offset, complete = resumable.standing(path)
-    assert 0 < offset <= MIB + 5
+    assert MIB <= offset <= MIB + 5
     assert complete == "?0"
     assert resumable.append(path, offset, content[offset:], "?1").status == 201
     assert stored("report.bin") == content
