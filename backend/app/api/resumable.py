@@ -186,10 +186,10 @@ async def _add(context: Context, request: Request, talk: _Talk, live: LiveUpload
     except OffsetConflict as exc:
         raise _mismatch(live, wanted) from exc
     except BodyTooLarge as exc:
-        left, taken = live.row.size - wanted.offset, exc.extensions.get("limit")
-        if live.row.length_deferred or (
-            isinstance(taken, int) and taken < left
-        ):  # with a digest less is taken in memory
+        taken = exc.extensions.get("limit")
+        # With a digest, staging in memory takes less at once.
+        fits = isinstance(taken, int) and taken < live.row.size - wanted.offset
+        if live.row.length_deferred or fits:
             raise
         error = InconsistentUploadLength(exc.detail)
         if body.length is None and talk.speech.dialect.ends_what_grows_too_long:
