@@ -26,18 +26,13 @@ from app.core.errors import ClientGone, RequestTimedOut
 from app.ingress.config import Lease
 from app.ingress.engine import Engine
 from app.ingress.inbound import Inbound
+from app.ingress.low_water import LEAST_BYTES, next_low_water
 from app.ingress.socket_body import SocketBody
 
 __all__ = ["PumpedBody"]
 
 SHARED_BURST_BYTES: Final = 16 * 1024 * 1024
 BURST_BYTES: Final = 64 * 1024 * 1024
-LOW_WATER_BYTES: Final = 64 * 1024
-FAST_BURST_BYTES: Final = 4 * 1024 * 1024
-FAST_LOW_WATER_BYTES: Final = 1024 * 1024
-"""After a burst of that many bytes, so few are worth a thread: they come in no time. A client that stops in between loses
-nothing by the higher mark but its place in the progress display. The kernel makes room for twice the mark
-(tcp_set_rcvlowat), so that such a client is not held up by a window that grows by and by."""
 
 
 class _Ending(Enum):
@@ -53,7 +48,8 @@ class PumpedBody(SocketBody):
 
     def __init__(self, inbound: Inbound, sock: socket.socket, engine: Engine, on_wanted: Callable[[], None]) -> None:
         super().__init__(inbound, sock, engine, on_wanted)
-        self._low_water = 1
+        self._low_water = 1  # the socket's
+        self._wanted = LEAST_BYTES
         self._stop = False
 
     def _on_failure(self) -> None:
@@ -63,18 +59,18 @@ class PumpedBody(SocketBody):
     async def _move_all(self, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:
         try:
             ending = _Ending.BOUND if self._early else _Ending.DRY
-            moved = 0
             while self._remaining:
                 waited_s = 0.0
                 if ending is _Ending.DRY:
                     # Bytes below the mark make no event; the read after the longest wait finds them, or nothing.
-                    mark = FAST_LOW_WATER_BYTES if moved >= FAST_BURST_BYTES else LOW_WATER_BYTES
-                    self._set_low_water(min(self._remaining, mark))
+                    self._set_low_water(min(self._remaining, self._wanted))
                     waited_s = await self._readable()
                 with self._read_with(await lease()) as slab:
+                    began = self._loop.time()
                     moved, ending = await self._burst(slab, on_slab)
                 if self._remaining and not self._pace.timely(waited_s, moved):
                     raise RequestTimedOut
+                self._wanted = next_low_water(self._wanted, moved, waited_s + self._loop.time() - began)
         finally:
             self._set_low_water(1)
 

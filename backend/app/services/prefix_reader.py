@@ -70,6 +70,7 @@ class PrefixReader:
         self._sending: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
         self._quiet = asyncio.Semaphore(pool.quiet_slabs or max(1, pool.stats.slabs_total // 4))
         self._turns = turns
+        self._digested = 0  # uploads at the moment, or waiting for their turn
         self._crowded = False  # at the last look
         self._whose: LiveUpload | None = None  # turn it is
         self._over = asyncio.Event()  # that turn
@@ -135,7 +136,7 @@ class PrefixReader:
         while trial.position < extent.end:
             quiet_until = send_from if trial.position < send_from else extent.end if trial.position >= send_until else 0
             quiet = quiet_until >= extent.end
-            async with self._turn(live) if quiet else nullcontext():
+            async with self._turn(live) if quiet else nullcontext(enter_result=False) as alone:
                 async with self._access(live, "transfer", quiet=quiet) as fetch:
                     view, pause_s = await self._read(live.row.id, trial, fetch, unsent_until=quiet_until)
                     if not view:
@@ -144,28 +145,32 @@ class PrefixReader:
                     wanted = view[max(0, send_from - start) : max(0, send_until - start)]
                     if wanted:
                         yield wanted
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(0.0 if alone else pause_s)
         if not trial.holds:
             raise BytesLost(extent)
 
     @asynccontextmanager
-    async def _turn(self, live: LiveUpload) -> AsyncIterator[None]:
+    async def _turn(self, live: LiveUpload) -> AsyncIterator[bool]:
         """Read, and pause, inside: one after the other while others want the processors and nobody waits for the digest.
 
-        With a fifth of a processor each, many uploads that are still received would have them all.
+        With a fifth of a processor each, many uploads that are still received would have them all. Yields whether no
+        other upload is digested: then it is other programs that want them, a client on this machine for instance, and a
+        pause would only put off the upload's own end.
         """
+        self._digested += 1
         mine = False
-        while self._turns and live.row.state is not UploadState.TRANSFERRING:
-            if self._whose is None:
-                mine = self._crowded
-                self._whose = live if mine else None
-                break
-            with suppress(TimeoutError):  # to see whether it has come whole meanwhile
-                async with asyncio.timeout(_LONGEST_PAUSE_S):
-                    await self._over.wait()
         try:
-            yield
+            while self._turns and live.row.state is not UploadState.TRANSFERRING:
+                if self._whose is None:
+                    mine = self._crowded
+                    self._whose = live if mine else None
+                    break
+                with suppress(TimeoutError):  # to see whether it has come whole meanwhile
+                    async with asyncio.timeout(_LONGEST_PAUSE_S):
+                        await self._over.wait()
+            yield self._digested == 1
         finally:
+            self._digested -= 1
             if mine:
                 self._whose = None
                 over, self._over = self._over, asyncio.Event()

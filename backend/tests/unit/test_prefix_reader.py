@@ -124,3 +124,31 @@ async def test_what_has_come_whole_meanwhile_waits_for_no_turn(tmp_path: Path, m
     assert staging.met.is_set()
     await staging.aclose()
     pool.close()
+
+
+async def test_an_only_upload_is_digested_without_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs want the processors, its client perhaps, but no other upload does; of two, each pauses."""
+    monkeypatch.setattr("app.services.prefix_reader._CROWDED", -1.0)
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def slept(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", slept)
+    staging = Watched(tmp_path, 0.0)
+    pool = ChunkBufferPool(4096, 16, timeout_s=5)
+    pool.open()
+    await staging.open()
+    with ThreadPoolExecutor(2) as threads:
+        reader = PrefixReader(staging, pool, threads)
+        await digested(reader, await staged(staging, "0", UploadState.TRANSFERRING))
+        assert not any(pauses)
+        monkeypatch.setattr(staging, "_wait_s", 30.0)  # both are under way then
+        async with asyncio.TaskGroup() as group:
+            for name in "ab":
+                group.create_task(digested(reader, await staged(staging, name, UploadState.TRANSFERRING)))
+        assert any(pauses)
+    await staging.aclose()
+    pool.close()
