@@ -52,10 +52,12 @@ class RequestBody(Protocol):
         urgent: bool = False,
         most: int | None = None,
         waits: WaitObserver = UNOBSERVED,
+        on_rest: Callable[[], None] | None = None,
     ) -> int:
         """Read the body to its end and hand it over piece by piece; returns the bytes delivered.
 
-        When this returns or raises, also by cancellation, no thread uses `on_slab` any more and every slab is back.
+        When this returns or raises, also by cancellation, no thread uses `on_slab` or `on_rest` any more and every slab
+        is back.
 
         Args:
             on_slab: called in a worker thread for each piece.
@@ -65,6 +67,7 @@ class RequestBody(Protocol):
             most: stop when so many bytes have been handed over, at least 1; the next call goes on. Fewer come at the end
                 only. `limit` is of all calls together.
             waits: told when this waits for the client's bytes, or for a slab.
+            on_rest: called as `on_slab` is when all that came has been handed over and nothing more has for a second or two.
 
         Raises:
             ClientGone: the connection broke or ended before the body was whole.

@@ -168,6 +168,15 @@ class ChunkGrid:
         offset = number * self.chunk_size
         return Chunk(number, offset, min(self.chunk_size, self.size - offset))
 
+    def numbers_of(self, extent: Extent) -> range:
+        """The chunks of which it has something; what is appended may come in pieces smaller, or larger, than a chunk."""
+        return range(extent.offset // self.chunk_size, -(-extent.end // self.chunk_size))
+
+    def ended_by(self, extent: Extent) -> int:
+        """How many chunks have their end in it."""
+        last = self.count if extent.end == self.size else extent.end // self.chunk_size
+        return last - extent.offset // self.chunk_size
+
 
 def choose_chunk_size(size: int, *, most: int, lanes: int) -> int:
     """Chunk size in bytes with which a file keeps all lanes busy up to its end; more than `most` only where the count would pass MAX_CHUNKS.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from app.core.body import SlabSink
 from app.core.errors import BodyTooLarge, ClientGone, ForebayError
@@ -20,7 +21,11 @@ from app.ingress.config import IngressConfig, Lease
 from app.ingress.pace import Pace
 from app.posix.light_event import LightEvent
 
-__all__ = ["BodyBase"]
+__all__ = ["REST_S", "BodyBase"]
+
+REST_S: Final = 1.0
+"""Of silence after which a client is taken to rest. Longer than bytes are left to gather (`low_water`), and so seldom that
+the wake-up costs nothing."""
 
 
 class BodyBase(ABC):
@@ -47,6 +52,8 @@ class BodyBase(ABC):
         self._whole = False
         self._in_one_go = False
         self._waits = UNOBSERVED
+        self._on_rest: Callable[[], None] | None = None
+        self._stirred = False  # something came since the last rest
         self.claimed = False
         self.delivering = False
 
@@ -99,6 +106,7 @@ class BodyBase(ABC):
         urgent: bool = False,
         most: int | None = None,
         waits: WaitObserver = UNOBSERVED,
+        on_rest: Callable[[], None] | None = None,
     ) -> int:
         """Read the body to its end, or `most` of it, and hand it over piece by piece; see `RequestBody.deliver`."""
         if self._whole or self._in_one_go:
@@ -109,6 +117,7 @@ class BodyBase(ABC):
             raise BodyTooLarge(msg, limit=limit)
         first, self.claimed = not self.claimed, True
         self._waits = waits
+        self._on_rest = on_rest
         if self._length == 0:
             self._whole = True
             return 0
@@ -136,6 +145,15 @@ class BodyBase(ABC):
             raise
         finally:
             self._patience = None
+
+    @property
+    def _watches_for_rest(self) -> bool:
+        return self._stirred and self._on_rest is not None
+
+    def _tell_of_rest(self) -> None:
+        """Nothing came for a while; in a worker thread."""
+        if self._stirred and self._on_rest is not None:
+            self._on_rest()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

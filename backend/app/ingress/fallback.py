@@ -14,7 +14,7 @@ from typing import Any
 from app.core.body import BODY_EXTENSION, RequestBody, SlabSink
 from app.core.errors import BodyTooLarge, ClientGone, MalformedRequest, RequestTimedOut
 from app.core.waiting import Cause
-from app.ingress.body import BodyBase
+from app.ingress.body import REST_S, BodyBase
 from app.ingress.config import IngressConfig, Lease
 from app.ingress.inbound import Inbound
 from app.ingress.workers import Workers
@@ -83,7 +83,7 @@ class ReceivedBody(BodyBase):
         self._waits.begin(Cause.CLIENT)
         try:
             async with asyncio.timeout(self._config.body_idle_s) as self._patience:
-                event = await self._receive()
+                event = await self._received_event()
         except TimeoutError:
             self._raise_failure()
             raise RequestTimedOut from None
@@ -102,6 +102,22 @@ class ReceivedBody(BodyBase):
         if more and not self._pace.timely(time.monotonic() - began, len(content)):
             raise RequestTimedOut
         self._content, self._more = content, more
+        self._stirred = True
+
+    async def _received_event(self) -> MutableMapping[str, Any]:
+        if not self._watches_for_rest:
+            return await self._receive()
+        receiving = asyncio.ensure_future(self._receive())
+        try:
+            await asyncio.wait({receiving}, timeout=REST_S)
+            if not receiving.done():
+                await self._workers.run(self._tell_of_rest, on_cancel=_go_on)
+                self._stirred = False
+            return await receiving
+        finally:
+            if not receiving.done():
+                receiving.cancel()
+                await asyncio.wait({receiving})
 
     async def _store(self, content: memoryview, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:
         position = 0

@@ -21,7 +21,9 @@ def next_low_water(mark: int, came_bytes: int, taken_s: float) -> int:
     """The mark after one that brought `came_bytes`, `taken_s` seconds after the burst before it had ended.
 
     It falls at once, and grows to its double or a quarter of what came: what had gathered in the kernel before the body
-    was asked for says nothing of its client's pace.
+    was asked for says nothing of its client's pace. Of one that rests, the next byte is wanted at once.
     """
+    if not came_bytes:
+        return 1
     gathered = came_bytes * GATHER_S / taken_s if taken_s > 0 else MOST_BYTES
     return max(LEAST_BYTES, int(min(gathered, max(2 * mark, came_bytes // 4), MOST_BYTES)))

@@ -62,12 +62,13 @@ class PumpedBody(SocketBody):
             while self._remaining:
                 waited_s = 0.0
                 if ending is _Ending.DRY:
-                    # Bytes below the mark make no event; the read after the longest wait finds them, or nothing.
+                    # Bytes below the mark make no event; the read after the wait finds them, or nothing.
                     self._set_low_water(min(self._remaining, self._wanted))
                     waited_s = await self._readable()
                 with self._read_with(await lease()) as slab:
                     began = self._loop.time()
                     moved, ending = await self._burst(slab, on_slab)
+                self._stirred = moved > 0
                 if self._remaining and not self._pace.timely(waited_s, moved):
                     raise RequestTimedOut
                 self._wanted = next_low_water(self._wanted, moved, waited_s + self._loop.time() - began)
@@ -99,6 +100,8 @@ class PumpedBody(SocketBody):
                 with slab[:filled] as piece:
                     on_slab(piece)
             if ending is not _Ending.BOUND:
+                if ending is _Ending.DRY and start == self._remaining:
+                    self._tell_of_rest()
                 return ending
             if start - self._remaining >= (SHARED_BURST_BYTES if self._engine.workers.crowded else BURST_BYTES):
                 break

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from app.core.body import SlabSink
 from app.core.errors import Unavailable
 from app.core.waiting import Cause
-from app.ingress.body import BodyBase
+from app.ingress.body import REST_S, BodyBase
 from app.ingress.config import Lease
 from app.ingress.engine import Engine
 from app.ingress.inbound import Inbound
@@ -90,12 +90,15 @@ class SocketBody(BodyBase):
             self._account()
 
     async def _readable(self) -> float:
-        """Return when a read makes sense, or patience is over, with the seconds waited."""
+        """Return when a read makes sense, or patience is over, or the client rests; with the seconds waited."""
         self._raise_failure()
         began = self._loop.time()
         self._ready = self._loop.create_future()
         self._engine.readiness.watch(self._descriptor, READABLE | HANGUP, self._wake)
-        timer = self._loop.call_later(self._pace.patience_s(), self._wake)
+        patience_s = self._pace.patience_s()
+        if self._watches_for_rest:
+            patience_s = min(patience_s, REST_S)
+        timer = self._loop.call_later(patience_s, self._wake)
         self._waits.begin(Cause.CLIENT)
         try:
             await self._ready

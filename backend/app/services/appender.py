@@ -5,9 +5,9 @@ Laws:
 - One request at a time: a newer one, and whoever asks where the upload stands, ends the older one and waits until what
   that brought is recorded. So an answer about the position stays true until the next request.
 - What had come when a request broke off is kept. Where a checksum was declared it is not: all of the request, or nothing.
-- Bytes are recorded piece by piece while what follows is received; a piece ends with its chunk, or after a second
-  (`CheckpointedSink`). What is received in one go is bounded (`_STRETCH_BYTES`), and one such stretch may wait to be
-  recorded while the next one comes: a server that dies loses a piece, and what came while it was being recorded.
+- Bytes are recorded piece by piece while what follows is received; a piece ends after a second (`CheckpointedSink`), or
+  with what is received in one go (`_STRETCH_BYTES`), and one such stretch may wait to be recorded while the next one
+  comes: a server that dies loses a piece, and what came while it was being recorded.
 - Where staging relays (`Relay`), a piece is read when there is room for it, and a request is acknowledged when its
   destination has all of it. Where the upload stands is what has come: it is kept as long as this server lives, and as
   acknowledged bytes no longer (docs/decisions/tus-in-memory.md).
@@ -321,16 +321,18 @@ class Appender:
     ) -> _Piece | None:
         """Stage the next piece; None: there was none. What came of one that broke off is recorded here."""
         sink = self._processor.staging_sink(live, piece)
+        on_slab, on_rest = self._way(sink, live.row.chunk_size, recorder, check)
         receiver.received = lambda: sink.position - piece.offset
         live.waits.watch(sink.storing)
         try:
             async with receiver.interruption:
                 await body.deliver(
-                    self._way(sink, live.row.chunk_size, recorder, check),
+                    on_slab,
                     limit=limit,
                     owner=live.row.owner,
                     most=max(1, piece.length),
                     waits=live.waits,
+                    on_rest=on_rest,
                 )
             return await self._came(live, sink, room) if sink.received else None
         except _BROKEN_OFF as exc:
@@ -348,18 +350,19 @@ class Appender:
 
     def _way(
         self, sink: StagingSink, chunk_size: int, recorder: Recorder, check: Check | None
-    ) -> Callable[[memoryview], None]:
-        """What bytes go through, in a worker thread."""
+    ) -> tuple[Callable[[memoryview], None], Callable[[], None] | None]:
+        """What bytes go through, and what is told when none come, in a worker thread."""
         if check is not None:
-            return _both(check, sink)
+            return _both(check, sink), None
         if self._relay is not None:  # keeps whole pieces
-            return sink
+            return sink, None
         loop, context = asyncio.get_running_loop(), copy_context()
 
         def on_piece(extent: Extent) -> None:
             loop.call_soon_threadsafe(recorder.add, [extent], context=context)
 
-        return CheckpointedSink(sink, chunk_size, on_piece)
+        checkpointed = CheckpointedSink(sink, chunk_size, on_piece)
+        return checkpointed, checkpointed.rest
 
     async def _came(self, live: LiveUpload, sink: StagingSink, room: Room | None) -> _Piece:
         """What came, and is finished: by its last byte (see `StagingSink`) or, where that did not come, here."""

@@ -160,10 +160,11 @@ class StagingSink(ChecksumSink):
 
 
 class CheckpointedSink:
-    """Stores, and cuts off what came where a chunk ends, and every second, so that little is lost with the server.
+    """Stores, and cuts off what came every second, so that little is lost with the server.
 
-    Not for a few bytes: each piece is a row of the database. Nor for less than a 4096th of the file so far: so a file has
-    some ten thousands of them at most, however slowly it comes. What comes last is left to whoever sees the end.
+    Not for a few bytes, unless the client rests: each piece is a row of the database. Nor for less than a 4096th of the
+    file so far: so a file has some ten thousands of them at most, however slowly it comes. What comes last is left to
+    whoever sees the end.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class CheckpointedSink:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Cut what goes into `sink`, which may be several chunks of `chunk_size`; `on_piece` is called in the thread."""
+        """Cut what goes into `sink`, which may be several chunks of `chunk_size` bytes; `on_piece` is called in the thread."""
         self._sink = sink
         self._chunk_size = chunk_size
         self._on_piece = on_piece
@@ -183,17 +184,17 @@ class CheckpointedSink:
 
     def __call__(self, view: memoryview) -> None:
         """Take the next bytes."""
-        while view:
-            room = self._chunk_size - self._sink.position % self._chunk_size
-            self._sink(view[:room])
-            view = view[room:]
-            if not self._sink.whole and self._is_due():
-                self._on_piece(self._sink.cut(self._sink.position // self._chunk_size))
-                self._due = self._clock() + _CHECKPOINT_S
+        self._sink(view)
+        if not self._sink.whole:
+            self._cut_when_due(_LEAST_CHECKPOINT_BYTES)
 
-    def _is_due(self) -> bool:
+    def rest(self) -> None:
+        """Nothing comes for a while: what came need not wait for more, of which there may be none before it is recorded."""
+        self._cut_when_due(1)
+
+    def _cut_when_due(self, least: int) -> None:
         position = self._sink.position
-        if position % self._chunk_size == 0:
-            return True
-        enough = self._sink.received >= max(_LEAST_CHECKPOINT_BYTES, position // _SHARE)
-        return enough and self._clock() >= self._due
+        enough = self._sink.received >= max(least, position // _SHARE)
+        if enough and self._clock() >= self._due:
+            self._on_piece(self._sink.cut(position // self._chunk_size))
+            self._due = self._clock() + _CHECKPOINT_S

@@ -10,7 +10,7 @@ Laws:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
@@ -89,7 +89,13 @@ class Form:
         return False
 
     async def read(
-        self, on_slab: SlabSink | None, *, most: int, urgent: bool = False, waits: WaitObserver = UNOBSERVED
+        self,
+        on_slab: SlabSink | None,
+        *,
+        most: int,
+        urgent: bool = False,
+        waits: WaitObserver = UNOBSERVED,
+        on_rest: Callable[[], None] | None = None,
     ) -> int:
         """Hand over up to `most` bytes of the part's content, of what is held or else of what comes; how many it was.
 
@@ -115,7 +121,13 @@ class Form:
                     self._held.append(event[len(given) :])
 
         await self._body.deliver(
-            take, limit=_UNBOUNDED, owner=self._owner, urgent=urgent, most=min(most, _PIECE_BYTES), waits=waits
+            take,
+            limit=_UNBOUNDED,
+            owner=self._owner,
+            urgent=urgent,
+            most=min(most, _PIECE_BYTES),
+            waits=waits,
+            on_rest=on_rest,
         )
         return handed
 
@@ -172,6 +184,7 @@ class PartBody:
         urgent: bool = False,
         most: int | None = None,
         waits: WaitObserver = UNOBSERVED,
+        on_rest: Callable[[], None] | None = None,
     ) -> int:
         """See `RequestBody.deliver`; the owner is the form's."""
         del owner
@@ -182,7 +195,11 @@ class PartBody:
                 await self._end(limit)
                 break
             count = await self._form.read(
-                on_slab, most=left if most is None else min(left, most - handed), urgent=urgent, waits=waits
+                on_slab,
+                most=left if most is None else min(left, most - handed),
+                urgent=urgent,
+                waits=waits,
+                on_rest=on_rest,
             )
             handed += count
             self._delivered += count

@@ -215,13 +215,9 @@ class LiveUpload:
         """The database has it: so have we."""
         self._note(extent)
         self.bytes_rate.add(extent.length)
-        if self.ends_a_chunk(extent):
-            self.chunk_rate.add()
+        if chunks := self.row.grid.ended_by(extent):
+            self.chunk_rate.add(chunks)
         self.changed()
-
-    def ends_a_chunk(self, extent: Extent) -> bool:
-        """Whether a chunk is whole with it; what is added to may come in smaller pieces."""
-        return extent.end % self.row.chunk_size == 0 or extent.end == self.row.size
 
     @property
     def extents_in_doubt(self) -> bool:

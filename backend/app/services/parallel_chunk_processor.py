@@ -229,10 +229,12 @@ class ParallelChunkProcessor:
     @staticmethod
     def _check_state(live: LiveUpload, chunk: Chunk) -> None:
         state = live.row.state
-        if live.row.parts or (live.row.grows_at_its_end and not live.is_recorded(chunk)):
+        if live.row.parts or live.row.grows_at_its_end:
             raise StateConflict(
                 "This upload was begun with another protocol and is gone on with by its PATCH.", state=state.value
             )
+        if live.row.in_one_request:
+            raise StateConflict("This file comes in one request; nothing can be added.", state=state.value)
         if state in _WRITABLE or (state in _REPEATABLE and live.is_recorded(chunk)):
             return
         raise StateConflict(f"The upload is {state}; it takes no more chunks.", state=state.value)
@@ -330,8 +332,8 @@ class ParallelChunkProcessor:
         """
         await record_extents(self._repository, live, extents, at_s=self._clock(), durable=self._durable)
         for extent in extents:
+            self._throughput.recorded(extent.length, chunks=live.row.grid.ended_by(extent))
             number = extent.offset // live.row.chunk_size
-            self._throughput.recorded(extent.length, chunks=int(live.ends_a_chunk(extent)))
             parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)
         if live.row.ended:
             raise StateConflict(f"The upload is {live.row.state}; it takes no more chunks.", state=live.row.state.value)

@@ -43,9 +43,9 @@ async def record_extents(
         live.row = live.row.become(UploadState.RECEIVING)
     live.row = replace(live.row, active_at_s=at_s)
     for extent in extents:
-        number = extent.offset // live.row.chunk_size
-        live.attempts.pop(number, None)
-        live.failed_chunks.discard(number)
+        for number in live.row.grid.numbers_of(extent):
+            live.attempts.pop(number, None)
+            live.failed_chunks.discard(number)
         live.record(extent)
 
 

@@ -88,6 +88,7 @@ class Deliveries:
         self.began = threading.Semaphore(0)
         self.limit = limit
         self.on_slab: Callable[[memoryview], None] = lambda view: None
+        self.on_rest: Callable[[int], None] | None = None  # told how much has come
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Deliver, and answer with the SHA-256."""
@@ -100,8 +101,9 @@ class Deliveries:
         self.began.release()
         try:
             body, count = scope["extensions"][BODY_EXTENSION], 0
+            on_rest = None if (told := self.on_rest) is None else lambda: told(len(got))
             while not body.ended:
-                part = await body.deliver(sink, limit=self.limit, owner="ann", most=self.most)
+                part = await body.deliver(sink, limit=self.limit, owner="ann", most=self.most, on_rest=on_rest)
                 count += part
                 assert count == len(got)
                 assert part == self.most or body.ended
@@ -253,6 +255,33 @@ def test_a_slow_but_steady_body_is_taken(way: Way) -> None:
             tick.wait(0.12)  # ten times, which is longer than the idle time
         assert client.send(way.end()).answer().status == 200
     assert app.bodies == [body]
+
+
+def test_who_wants_to_know_is_told_when_a_client_rests(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all that came has been handed over, and once; in a worker thread, not while the sink runs."""
+    for module in ("socket_body", "fallback"):
+        monkeypatch.setattr(f"app.ingress.{module}.REST_S", 0.05)
+    app = Deliveries()
+    rests: list[int] = []
+    rested, threads = threading.Semaphore(0), set[str]()
+
+    def on_rest(came: int) -> None:
+        rests.append(came)
+        threads.add(threading.current_thread().name)
+        rested.release()
+
+    app.on_rest = on_rest
+    body = random.Random(1).randbytes(3 * SLAB)
+    with LiveServer(app, **way.server) as server, server.connect() as client:
+        client.send(way.head(len(body)))
+        for start, end in pairwise((0, 100, SLAB, 2 * SLAB + 1)):
+            client.send(way.part(body[start:end]))
+            assert rested.acquire(timeout=30)
+        client.send(way.part(body[2 * SLAB + 1 :]))
+        assert client.send(way.end()).answer().status == 200
+    assert app.bodies == [body]
+    assert rests == [100, SLAB, 2 * SLAB + 1]
+    assert all(name.startswith("ingress") for name in threads)
 
 
 @pytest.mark.parametrize("most", [None, SLAB], ids=["in one go", "in parts"])

@@ -191,6 +191,17 @@ def test_a_client_that_leaves_leaves_nothing(api: ApiClient, product: Product) -
     assert not list(product.files.glob("[!.]*"))
 
 
+def test_nobody_else_adds_to_a_file_that_comes_in_one_request(api: ApiClient, product: Product) -> None:
+    """It would be in the way of what comes there."""
+    head = f"PUT /api/v1/files/large.bin HTTP/1.1\r\nHost: localhost\r\nContent-Length: {40 * MIB}\r\n\r\n"
+    with socket.create_connection(product.address, timeout=30) as sock:
+        sock.sendall(head.encode() + b"x")
+        product.wait_for(lambda: bool(product.server.context.uploads.live))
+        (live,) = product.server.context.uploads.live
+        refusal(api.put_chunk(live.row.id, 1, b"y" * live.row.chunk_size), 409, "state-conflict")
+    product.wait_for(product.quiescent)
+
+
 def test_a_file_larger_than_allowed(start_product: Callable[..., Product]) -> None:
     """413 when it turns out; nothing of it is kept."""
     product = start_product(max_file_mb=1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import ChunkOutOfRange
-from app.core.upload import CHUNK_QUANTUM_BYTES, MAX_CHUNKS, MIB, ChunkGrid, choose_chunk_size
+from app.core.upload import CHUNK_QUANTUM_BYTES, MAX_CHUNKS, MIB, ChunkGrid, Extent, choose_chunk_size
 
 TIB = 1024 * 1024 * MIB
 
@@ -56,6 +56,18 @@ def test_chunks_lie_end_to_end_and_cover_the_file(size: int, chunk_size: int) ->
         assert 0 < chunk.length <= chunk_size
         position = chunk.end
     assert position == size
+
+
+@given(st.integers(1, 500), st.integers(1, 99), st.data())
+def test_what_is_appended_has_a_part_in_the_chunks_it_touches(size: int, chunk_size: int, data: st.DataObject) -> None:
+    """And has ended those of which it has the last byte."""
+    grid = ChunkGrid(size, chunk_size)
+    offset = data.draw(st.integers(0, size - 1))
+    extent = Extent(offset, data.draw(st.integers(1, size - offset)), 0)
+    chunks = [grid.chunk(number) for number in range(grid.count)]
+    touched = [chunk.number for chunk in chunks if chunk.offset < extent.end and offset < chunk.end]
+    assert list(grid.numbers_of(extent)) == touched
+    assert grid.ended_by(extent) == sum(offset < chunk.end <= extent.end for chunk in chunks)
 
 
 @pytest.mark.parametrize("number", [-1, 3, 2**63])

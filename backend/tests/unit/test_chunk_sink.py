@@ -63,15 +63,20 @@ class Course:
             durability=Durability.BEGUN,
             on_retry=lambda _attempt, _error: None,
         )
-        self._way = CheckpointedSink(self.sink, CHUNK, self.pieces.append, clock=lambda: self.now_s)
+        self.way = CheckpointedSink(self.sink, CHUNK, self.pieces.append, clock=lambda: self.now_s)
 
     def come(self, content: bytes, *, step: int, rate: float) -> None:
         """In pieces of `step` bytes."""
         for start in range(0, len(content), step):
             piece = content[start : start + step]
             self.now_s += len(piece) / rate
-            self._way(memoryview(piece))
+            self.way(memoryview(piece))
         self.sink.close()
+
+    def rest(self, seconds: float) -> None:
+        """Nothing comes."""
+        self.now_s += seconds
+        self.way.rest()
 
 
 def test_what_comes_within_a_second_is_one_piece(spool: SpoolStaging) -> None:
@@ -116,15 +121,27 @@ def test_the_pieces_of_a_large_file_are_large(spool: SpoolStaging) -> None:
     assert [piece.length for piece in course.pieces] == [3 * MIB] * 2
 
 
-def test_a_piece_ends_with_its_chunk(spool: SpoolStaging) -> None:
-    """Also where bytes come across the border, and however fast."""
-    content = os.urandom(CHUNK)
+def test_what_comes_fast_is_one_piece_over_the_borders_of_chunks(spool: SpoolStaging) -> None:
+    """Each piece is a transaction, and what a second brings is little to send again."""
     begin = CHUNK // 2
-    course = Course(spool, Chunk(0, begin, CHUNK))
+    content = os.urandom(CHUNK)
+    course = Course(spool, Chunk(0, begin, 2 * CHUNK))
     course.come(content, step=MIB - 1, rate=1000 * MIB)
-    assert course.pieces == [Extent(begin, CHUNK // 2, crc32c.crc32c(content[: CHUNK // 2]))]
-    assert course.sink.extent() == Extent(CHUNK, CHUNK // 2, crc32c.crc32c(content[CHUNK // 2 :]))
-    assert course.sink.chunk.number == 1
+    assert course.pieces == []
+    assert course.sink.extent() == Extent(begin, CHUNK, crc32c.crc32c(content))
+
+
+def test_what_came_of_a_client_that_rests_is_a_piece(spool: SpoolStaging) -> None:
+    """Also of one that sends no more before it is told that it is recorded; but not twice, and not within a second."""
+    content = os.urandom(1000)
+    course = Course(spool, Chunk(0, 0, CHUNK))
+    course.way(memoryview(content))
+    course.rest(0.5)
+    assert course.pieces == []
+    course.rest(1.5)
+    course.rest(3.0)
+    course.sink.close()
+    assert course.pieces == [Extent(0, 1000, crc32c.crc32c(content))]
 
 
 def test_the_last_piece_is_left_to_whoever_sees_the_end(spool: SpoolStaging) -> None:

@@ -37,9 +37,15 @@ def test_what_had_gathered_before_anybody_read_is_not_taken_for_speed() -> None:
     assert next_low_water(LEAST_BYTES, 128 * 1024, 0.0) == 2 * LEAST_BYTES
 
 
+def test_of_a_client_that_rests_the_next_byte_is_wanted() -> None:
+    """It was none of the fast ones, or is it no more."""
+    assert next_low_water(MOST_BYTES, 0, 1.0) == 1
+    assert next_low_water(1, 10, 0.0) == LEAST_BYTES
+
+
 @given(
-    st.integers(LEAST_BYTES, MOST_BYTES),
-    st.integers(0, 1 << 40),
+    st.integers(1, MOST_BYTES),
+    st.integers(1, 1 << 40),
     st.floats(0, 1e6, allow_nan=False),
 )
 def test_it_stays_within_its_bounds(mark: int, came: int, taken_s: float) -> None:

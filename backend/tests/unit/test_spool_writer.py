@@ -29,3 +29,26 @@ def test_a_sync_that_began_before_a_write_does_not_cover_it(tmp_path: Path, monk
     writer.finish(Durability.ALL)
     assert not place.unsynced
     os.close(place.fd)
+
+
+def test_what_is_written_is_on_its_way_to_the_disk_long_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte once, in ranges of some length."""
+    monkeypatch.setattr("app.staging.spool.writer._WRITE_BACK_BYTES", 100)
+    place = Place()
+    place.fd = os.open(tmp_path / "spool", os.O_RDWR | os.O_CREAT)
+    begun: list[tuple[int, int]] = []
+    writer = SpoolWriter(
+        place,
+        1000,
+        sync=place.sync_data,
+        write_back=lambda start, length: begun.append((start, length)),
+        close=lambda: None,
+    )
+    for size in (60, 60, 250, 30):
+        writer.write(memoryview(bytes(size)))
+    assert begun == [(1000, 120), (1120, 250)]
+    writer.finish(Durability.BEGUN)
+    assert begun[2:] == [(1370, 30)]
+    os.close(place.fd)

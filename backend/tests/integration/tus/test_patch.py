@@ -103,6 +103,11 @@ def test_fields_that_cannot_be_used(tus: Tus, headers: dict[str, str], status: i
 
 
 def test_an_upload_of_tus_takes_no_chunks(tus: Tus) -> None:
-    """It would leave a gap that tus can't tell of."""
-    path = tus.begin(10)
-    refusal(tus.api.put_chunk(path.rpartition("/")[2], 0, b"0123456789"), 409, "state-conflict")
+    """It would leave a gap that tus can't tell of. Nor repeats: what was appended ends where it likes, not with a chunk."""
+    content = os.urandom(17 * MIB)
+    path = tus.begin(len(content) + 1)
+    upload_id = path.rpartition("/")[2]
+    chunk = tus.api.upload(upload_id)["chunk_size"]
+    refusal(tus.api.put_chunk(upload_id, 0, content[:chunk]), 409, "state-conflict")
+    assert tus.patch(path, 0, content).status == 204
+    refusal(tus.api.put_chunk(upload_id, 0, content[:chunk]), 409, "state-conflict")
