@@ -44,13 +44,11 @@ def make_api(
         redirect_slashes=False,  # an address that is not ours is a problem document, not a redirect to what `Host` says
     )
     problems.install(app)
-    for room in (uploads, chunks, files, events, system, session, ops):
+    for room in (uploads, chunks, files, forms, events, system, session, ops):
         app.include_router(room.router)
     app.include_router(tus_routes.router)
     app.add_middleware(MethodOverride, prefix=tus_routes.router.prefix)
     app.include_router(resumable_routes.router)
-    if settings.staging == "spool":  # a form tells no length of its files, and that can't be sent on as it comes
-        app.include_router(forms.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -92,9 +92,8 @@ async def put_file(
     if "content-range" in request.headers:  # RFC 9110 section 14.5: a part must not become the whole
         raise InvalidRequest("A single request carries a whole file. Use POST /api/v1/uploads and chunks for parts.")
     body = body_of(request)
-    # What staging in memory passes on has to have a length; a key is compared with the content, so that has to be one chunk.
-    passed_on = body.length is None and context.uploads.relay is not None
-    streamed = idempotency_key is None and not passed_on and not context.small_files.takes(body)
+    # A key is compared with the content, so that has to be one chunk.
+    streamed = idempotency_key is None and not context.small_files.takes(body)
     wanted = NewUpload(
         filename=filename,
         size=body.length if streamed else context.small_files.length_of(body),

@@ -62,6 +62,8 @@ class Target:
     media_type: str
     size: int
     on_conflict: NameConflictPolicy
+    length_deferred: bool = False
+    """Nobody has said the size yet: `size` is the most that it may become. See `TransferSession.declare`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,9 @@ class TransferSession(Protocol):
     @property
     def committed(self) -> int:
         """Bytes, from the first, that the destination is known to hold."""
+
+    def declare(self, size: int) -> None:
+        """The file's size, where the target's length is deferred: before `finish`, and as often as the caller likes."""
 
     async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
         """Send `length` bytes in order; returns the new `committed`, which may be less.

@@ -157,7 +157,7 @@ class Appender:
                     await unbroken(self._uploads.fail(live, exc))
                 raise
             if last and live.row.length_deferred:
-                await self._lengths.declare(live, live.recorded.prefix)
+                await self._lengths.declare(live, live.position)
             if length is not None or last:
                 with receiver.recording():
                     await self._uploads.recorded(live)  # it may be whole without another byte

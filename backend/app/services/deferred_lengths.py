@@ -47,8 +47,8 @@ class DeferredLengths:
                 raise InconsistentUploadLength(f"The file has {live.row.size} bytes, as was said before; not {length}.")
             return
         self._limits.check_size(length)
-        if length < live.recorded.prefix:
-            raise InconsistentUploadLength(f"{live.recorded.prefix} bytes have come; the file can't have {length}.")
+        if length < live.position:
+            raise InconsistentUploadLength(f"{live.position} bytes have come; the file can't have {length}.")
         await unbroken(self._declare(live, length))
 
     async def _declare(self, live: LiveUpload, length: int) -> None:

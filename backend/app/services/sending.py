@@ -39,6 +39,7 @@ def target_of(row: Upload) -> Target:
         media_type=row.media_type,
         size=row.size,
         on_conflict=row.on_conflict,
+        length_deferred=row.length_deferred,
     )
 
 
@@ -112,7 +113,9 @@ class Sender:
         await self._save(live, session)
         if self._relay is not None and not await self._relay.in_step(live, session.committed):
             return False
-        if live.plan is None:
+        if not live.row.length_deferred:
+            session.declare(live.row.size)
+        if live.plan is None or live.plan.size != live.row.size:
             closed_bytes = self._closed_bytes if self._relay is None else self._relay.closed_bytes(live.row)
             live.plan = SendPlan(destination.abilities, live.row.size, closed_bytes=closed_bytes)
         if live.digest.position < session.committed:  # after a restart: no request is open while that takes its time

@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 from app.core.body import SlabSink
@@ -165,6 +166,10 @@ class FickleSession:
         if self.target.upload_id in self.destination.files:
             return self.target.size
         return len(self.held)
+
+    def declare(self, size: int) -> None:
+        """Where it was deferred."""
+        self.target = replace(self.target, size=size, length_deferred=False)
 
     async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
         """As the whim has it."""

@@ -14,6 +14,7 @@ import os
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -79,6 +80,11 @@ class DiskSession:
     async def begin(self, saved: str | None) -> None:
         """Find the part, or the published file, of an earlier session; else make a new part."""
         await run_to_end(self._executor, self._begin, saved)
+
+    def declare(self, size: int) -> None:
+        """For `finish`."""
+        if self._target.length_deferred:
+            self._target = replace(self._target, size=size, length_deferred=False)
 
     async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
         """Write the pieces at the end of the part; of a file that is published already there are none."""
@@ -146,7 +152,8 @@ class DiskSession:
         fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=private)
         try:
             self._inode = os.fstat(fd).st_ino
-            preallocate(fd, 0, self._target.size)
+            if not self._target.length_deferred:
+                preallocate(fd, 0, self._target.size)
         except BaseException:
             os.unlink(self._part, dir_fd=private)
             raise

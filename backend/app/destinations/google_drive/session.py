@@ -62,6 +62,7 @@ class DriveSession:
         self._transit = Transit(
             target.upload_id,
             size=target.size,
+            length_deferred=target.length_deferred,
             media_type=_media_type(target.media_type),
             means=means,
         )
@@ -90,10 +91,16 @@ class DriveSession:
             self._means.names.keep(self, earlier.parent, earlier.name)
             await self._transit.take_up(earlier)
             return
-        if self._target.size > _LARGEST_BYTES:
+        if self._target.size > _LARGEST_BYTES and not self._target.length_deferred:
             raise FileTooLarge("The file is larger than Google Drive takes (5 TB).")
         await self._settle()
         await self._ready(self._transit.start)
+
+    def declare(self, size: int) -> None:
+        """For what is sent from now on."""
+        if self._target.length_deferred:
+            self._target = replace(self._target, size=size, length_deferred=False)
+            self._transit.declare(size)
 
     async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
         """One PUT, as long as the pieces come."""

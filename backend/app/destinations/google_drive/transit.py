@@ -83,6 +83,7 @@ class Transit:
         upload_id: str,
         *,
         size: int,
+        length_deferred: bool = False,
         media_type: str,
         means: Means,
     ) -> None:
@@ -90,12 +91,14 @@ class Transit:
 
         Args:
             upload_id: of the upload.
-            size: of the file.
+            size: of the file; the most that it may have, where its length is deferred until `declare`.
+            length_deferred: nobody has said it.
             media_type: one that can stand in a header.
             means: what it works with.
         """
         self._upload_id = upload_id
         self._size = size
+        self._length_deferred = length_deferred
         self._media_type = media_type
         self._means = means
         self._upload: ResumableUpload | None = None
@@ -113,6 +116,16 @@ class Transit:
         """The folder."""
         return Place(self.saved.parent, self.saved.drive_id)
 
+    @property
+    def _known_size(self) -> int | None:
+        return None if self._length_deferred else self._size
+
+    def declare(self, size: int) -> None:
+        """The file has so many bytes; while nothing is being sent."""
+        self._size, self._length_deferred = size, False
+        if self._upload is not None:
+            self._upload = replace(self._upload, size=size)
+
     # -- where it stands -----------------------------------------------------------------------------------------------
 
     async def take_up(self, saved: SavedSession) -> None:
@@ -121,7 +134,7 @@ class Transit:
         uri = self._means.sealer.opened(saved.sealed_uri) if saved.sealed_uri else None
         if uri is not None:
             url = URL(uri, encoded=True)
-            self._upload = ResumableUpload(self._means.api, url, size=self._size, media_type=self._media_type)
+            self._upload = ResumableUpload(self._means.api, url, size=self._known_size, media_type=self._media_type)
         await self._look()
 
     async def open(self) -> None:
@@ -209,7 +222,7 @@ class Transit:
         Raises:
             FolderGone: choose another in `saved`, and come again.
         """
-        self._means.ledger.check(self._size)
+        self._means.ledger.check(PART_BYTES if self._known_size is None else self._known_size)
         for _ in range(_STARTS):
             if not self.saved.file_id:
                 self.saved = replace(self.saved, file_id=await self._means.ids.take())
@@ -236,7 +249,7 @@ class Transit:
         if self.saved.parent != MY_DRIVE:
             metadata["parents"] = [self.saved.parent]
         means = self._means
-        self._upload = await start(means.api, metadata, size=self._size, media_type=self._media_type)
+        self._upload = await start(means.api, metadata, size=self._known_size, media_type=self._media_type)
         means.ledger.begun()
         self.saved = replace(self.saved, sealed_uri=means.sealer.seal(str(self._upload.uri)))
         self.committed, self._in_doubt = 0, False

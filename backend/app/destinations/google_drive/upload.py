@@ -80,8 +80,8 @@ class StartRefused(Exception):
         self.answer = answer
 
 
-async def start(api: DriveApi, metadata: Mapping[str, object], *, size: int, media_type: str) -> ResumableUpload:
-    """Begin a session for a file of `size` bytes.
+async def start(api: DriveApi, metadata: Mapping[str, object], *, size: int | None, media_type: str) -> ResumableUpload:
+    """Begin a session for a file of `size` bytes; None: it is not known yet (Drive's guide to uploads: the field may be left out).
 
     Raises:
         IdTaken: of the id in the metadata.
@@ -91,7 +91,9 @@ async def start(api: DriveApi, metadata: Mapping[str, object], *, size: int, med
     url = URL(f"{api.options.upload_url}/files").with_query(
         uploadType="resumable", supportsAllDrives="true", fields=FIELDS
     )
-    headers = {"X-Upload-Content-Length": str(size), "X-Upload-Content-Type": media_type}
+    headers = {"X-Upload-Content-Type": media_type}
+    if size is not None:
+        headers["X-Upload-Content-Length"] = str(size)
     answer = await api.send("POST", url, headers=headers, json_body=metadata)
     if answer.status == HTTPStatus.CONFLICT:
         raise IdTaken
@@ -110,7 +112,7 @@ class ResumableUpload:
 
     api: DriveApi = field(repr=False)
     uri: URL = field(repr=False)
-    size: int
+    size: int | None
     media_type: str
 
     async def put(self, first: int, body: PieceBody) -> Outcome:
@@ -120,13 +122,18 @@ class ResumableUpload:
             DestinationUnavailable, DestinationFull: as Drive says, or there is no answer; ask `where` before sending again.
         """
         last = first + (body.size or 0) - 1
-        headers = {"Content-Range": f"bytes {first}-{last}/{self.size}"}
+        headers = {"Content-Range": f"bytes {first}-{last}/{self._total}"}
         return self._outcome(await self.api.send("PUT", self.uri, headers=headers, stream=body))
 
     async def where(self) -> Outcome:
         """How far it is; completes a session that has all of its bytes, an empty file's for example. Raises as `put`."""
-        headers = {"Content-Range": f"bytes */{self.size}"}
+        headers = {"Content-Range": f"bytes */{self._total}"}
         return self._outcome(await self.api.send("PUT", self.uri, headers=headers))
+
+    @property
+    def _total(self) -> str:
+        """As Content-Range has it (RFC 9110 section 14.4)."""
+        return "*" if self.size is None else str(self.size)
 
     async def cancel(self) -> None:
         """It is to be no more; idempotent. Raises as `put`, but when Drive has no such session, or none that is under way."""
@@ -149,11 +156,11 @@ class ResumableUpload:
         return Done(RemoteFile.parse(said) if "id" in said else None)
 
 
-def _position(header: str | None, size: int) -> int:
+def _position(header: str | None, size: int | None) -> int:
     if header is None:
         return 0
     form = _HELD.fullmatch(header.replace(" ", ""))
     position = int(form[1]) + 1 if form is not None else -1
-    if not 0 <= position <= size:
+    if position < 0 or (size is not None and position > size):
         raise DestinationUnavailable("Google Drive says nothing sensible of how far it is. What was received is kept.")
     return position

@@ -30,11 +30,11 @@ class SendPlan:
 
         Args:
             abilities: of the destination.
-            size: of the file.
+            size: of the file; the most that it may have, where nobody has said it.
             closed_bytes: never stream, and announce so many bytes at most.
         """
         self._abilities = abilities
-        self._size = size
+        self.size = size
         self._closed_bytes = closed_bytes
         self._stalls = 0
         self._closed_left = 0  # pieces that are sent closed before the next stream
@@ -48,10 +48,10 @@ class SendPlan:
     def until(self, committed: int, received: int) -> int:
         """Where the next request ends, given how far the destination and staging have come."""
         if self.streams:
-            return self._abilities.sendable(self._size, self._size)
+            return self._abilities.sendable(self.size, self.size)
         bounds = [bound for bound in (self._bound, self._closed_bytes) if bound is not None]
         end = min(received, committed + min(bounds)) if bounds else received
-        return max(committed, self._abilities.sendable(self._size, end))
+        return max(committed, self._abilities.sendable(self.size, end))
 
     def stalled(self) -> None:
         """The stream was ended, since nothing came; each time in a row, more closed pieces come before the next one."""

@@ -5,20 +5,32 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from .conftest import Rig
 
 MIB = 1 << 20
+UNIT = 256 * 1024  # of what Drive takes
 
 
-@pytest.fixture(params=[True, False], ids=["parallel", "sequential"])
+MEMORY: dict[str, Any] = {"staging": "memory", "memory_staging_mb": 32, "max_concurrent_uploads": 4}
+BOTH = [pytest.param({}, id="parallel"), pytest.param({"enable_parallel_uploads": False}, id="sequential")]
+RELAYED = [
+    pytest.param(MEMORY, id="memory, parallel"),
+    pytest.param({"enable_parallel_uploads": False, **MEMORY}, id="memory, sequential"),
+]
+
+
+@pytest.fixture(params=[*BOTH, *RELAYED])
 def running(rig: Rig, request: pytest.FixtureRequest) -> Rig:
-    """In both modes."""
-    return rig.run(enable_parallel_uploads=request.param)
+    """In both modes, with both stagings."""
+    return rig.run(**request.param)
 
 
+@pytest.mark.parametrize("running", BOTH, indirect=True)
 def test_a_resumable_upload_of_unknown_length(running: Rig, content: bytes) -> None:
     """In pieces; Drive is given the size when the last one says it, and the answer is what Drive holds."""
     fields = {"Upload-Complete": "?0", "Content-Disposition": 'inline; filename="report.bin"'}
@@ -45,6 +57,46 @@ def test_a_form(running: Rig, content: bytes) -> None:
     assert {upload["state"] for upload in reply.json["uploads"]} == {"completed"}
     stored = {file.name: running.drive.content(file.id) for file in running.drive.files.values() if file.sha256}
     assert stored == {"a.bin": content, "b.bin": other}
+
+
+@pytest.mark.parametrize("running", RELAYED, indirect=True)
+@pytest.mark.parametrize("size", [0, 1, UNIT - 1, UNIT, UNIT + 1, 8 * MIB, 20 * MIB, 20 * MIB + 7])
+def test_a_file_that_says_its_length_by_its_end(running: Rig, size: int) -> None:
+    """It is on its way to Drive before that, also where all of it has gone there when nobody knew yet that it is all."""
+    content = os.urandom(size)
+    body = b'--x\r\nContent-Disposition: form-data; name="f"; filename="report.bin"\r\n\r\n%s\r\n--x--\r\n' % content
+    reply = running.api.request("POST", "/api/v1/forms", body, {"Content-Type": "multipart/form-data; boundary=x"})
+    assert reply.status == 201, reply.body
+    (view,) = reply.json["uploads"]
+    running.assert_stored(content, view)
+    assert not running.drive.events.violations
+
+
+@pytest.mark.parametrize("running", RELAYED, indirect=True)
+def test_a_form_whose_session_drive_has_lost(running: Rig) -> None:
+    """What it had is not here any more, and nobody sends it again: the client is told, and no file is made."""
+    content, uploads = os.urandom(20 * MIB), running.product.server.context.uploads
+    head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="report.bin"\r\n\r\n'
+    end = b"\r\n--x--\r\n"
+    fields = {
+        "Content-Type": "multipart/form-data; boundary=x",
+        "Content-Length": str(len(head) + len(content) + len(end)),
+    }
+    connection = running.api.connection
+    connection.putrequest("POST", "/api/v1/forms")
+    for name, value in fields.items():
+        connection.putheader(name, value)
+    connection.endheaders(head + content[: 18 * MIB])
+    staging = running.product.server.staging
+    running.product.wait_for(lambda: any(staging.held_from(live.row.id) > 0 for live in uploads.live))
+    assert running.drive.expire_sessions(410) == 1
+    with suppress(OSError):
+        connection.send(content[18 * MIB :] + end)
+    answer = connection.getresponse()
+    problem = json.loads(answer.read())
+    assert (answer.status, problem["code"]) == (503, "room-lost")
+    running.product.wait_for(lambda: not uploads.live and running.product.quiescent())
+    assert not [file for file in running.drive.files.values() if file.sha256]
 
 
 def test_a_file_from_a_pipe(running: Rig, content: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from app.core.errors import DestinationMismatch
 from app.destinations.disk.session import DiskSession
-from app.testing.api_client import ApiClient, refusal, sha256_field
+from app.testing.api_client import ApiClient, Reply, refusal, sha256_field
 from app.testing.product import Product
 
 from .conftest import PARTIAL, Resumable
@@ -160,22 +160,46 @@ def test_a_destination_that_has_other_bytes_ends_it(product: Product, resumable:
     assert not (product.files / "report.bin").exists()
 
 
-# -- `curl -T` -----------------------------------------------------------------------------------------------------------
+# -- `curl -T` and `curl -F` ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [MIB, 5 * MIB + 3])
-def test_a_put_of_any_size(api: ApiClient, stored: Stored, size: int) -> None:
+def sent_at_once(api: ApiClient, how: str, content: bytes) -> Reply:
+    """A file in one request that says its length, or does not, or can't."""
+    if how == "form":
+        head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.bin"\r\n\r\n'
+        fields = {"Content-Type": "multipart/form-data; boundary=x"}
+        return api.request("POST", "/api/v1/forms", head + content + b"\r\n--x--\r\n", fields)
+    if how == "declared":
+        return api.request("PUT", "/api/v1/files/a.bin", content)
+    pieces = iter([content[start : start + 100_000] for start in range(0, len(content), 100_000)])
+    api.connection.request("PUT", "/api/v1/files/a.bin", pieces, encode_chunked=True)
+    answer = api.connection.getresponse()
+    return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read())
+
+
+HOW = pytest.mark.parametrize("how", ["declared", "chunked", "form"])
+
+
+@HOW
+@pytest.mark.parametrize("size", [0, 1, 256 * 1024, MIB, 5 * MIB, 5 * MIB + 3])
+def test_a_file_of_any_size_at_once(product: Product, api: ApiClient, stored: Stored, how: str, size: int) -> None:
     """Larger than the window, too."""
     content = os.urandom(size)
-    reply = api.request("PUT", "/api/v1/files/a.bin", content)
-    assert (reply.status, reply.json["state"]) == (201, "completed")
+    reply = sent_at_once(api, how, content)
+    assert reply.status == 201, reply.body
+    view = reply.json["uploads"][0] if how == "form" else reply.json
+    assert (view["state"], view["size"]) == ("completed", size)
     assert stored("a.bin") == content
+    assert [file.name for file in product.files.iterdir() if not file.name.startswith(".")] == ["a.bin"]
 
 
+@HOW
 @pytest.mark.usefixtures("spoilt")
-def test_a_put_of_which_the_destination_has_other_bytes_is_refused(product: Product, api: ApiClient) -> None:
+def test_a_file_at_once_of_which_the_destination_has_other_bytes_is_refused(
+    product: Product, api: ApiClient, how: str
+) -> None:
     """It is not waited for: nobody sends the file again to this upload."""
-    reply = api.request("PUT", "/api/v1/files/a.bin", os.urandom(5 * MIB))
+    reply = sent_at_once(api, how, os.urandom(5 * MIB))
     refusal(reply, 503, "room-lost")
     assert int(reply.headers["retry-after"]) > 0
     view = api.get("/api/v1/uploads?limit=1")["uploads"][0]
