@@ -30,7 +30,6 @@ from app.core.errors import (
     InconsistentUploadLength,
     InvalidDigest,
     InvalidName,
-    LengthRequired,
     LimitReached,
     MemoryPressure,
     MismatchingOffset,
@@ -254,7 +253,6 @@ async def resumable_options(context: Ctx, talk: Talk) -> Response:
             InvalidName,
             InvalidDigest,
             InconsistentUploadLength,
-            LengthRequired,
             RequestTimedOut,
             StateConflict,
             Superseded,
@@ -287,8 +285,7 @@ async def resumable_create(
     Without Upload-Complete it is an ordinary request that stores a file.
     """
     body = body_of(request)
-    relayed = context.uploads.relay is not None
-    creation = resumable.parse_creation(talk.fields, content_length=body.length, relayed=relayed)
+    creation = resumable.parse_creation(talk.fields, content_length=body.length)
     wanted = NewUpload(
         filename=filename_of(talk.fields.get("content-disposition")) or _NO_NAME,
         size=creation.length,

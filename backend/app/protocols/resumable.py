@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from app.core.errors import InconsistentUploadLength, InvalidRequest, LengthRequired, UnsupportedMediaType
+from app.core.errors import InconsistentUploadLength, InvalidRequest, UnsupportedMediaType
 from app.protocols.structured import boolean, format_boolean, whole_number
 
 __all__ = [
@@ -188,24 +188,18 @@ def speech_of(fields: Mapping[str, str]) -> Speech:
     return Speech(_DIALECTS[version], version)
 
 
-def parse_creation(fields: Mapping[str, str], *, content_length: int | None, relayed: bool = False) -> Creation:
+def parse_creation(fields: Mapping[str, str], *, content_length: int | None) -> Creation:
     """Read a POST.
 
     Args:
         fields: header fields, names in lower case.
         content_length: of its body, in bytes; None: not declared.
-        relayed: bytes go on to their destination as they come, so the file's length has to be known.
 
     Raises:
         InconsistentUploadLength: it says two lengths.
-        LengthRequired: it says none, and one has to be known.
     """
     complete = boolean(fields.get("upload-complete"))
     length = _length(fields, 0, content_length if complete is not False else None)
-    if relayed and length is None:
-        raise LengthRequired(
-            "This server takes files of known length: send Upload-Length, or all of it with Content-Length."
-        )
     return Creation(complete, length)
 
 

@@ -49,7 +49,7 @@ EXTENSIONS: Final = (
     "creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "checksum-trailer",
     "termination", "concatenation", "concatenation-unfinished",
 )  # fmt: skip
-_NOT_RELAYED: Final = frozenset({"creation-defer-length", "concatenation", "concatenation-unfinished"})
+_NOT_RELAYED: Final = frozenset({"concatenation", "concatenation-unfinished"})
 
 REQUEST_FIELDS: Final = (
     "Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum",
@@ -167,16 +167,16 @@ def parse_creation(fields: Mapping[str, str], *, max_size: int, relayed: bool = 
     Args:
         fields: header fields, names in lower case.
         max_size: of a file, in bytes.
-        relayed: bytes go on to their destination as they come, so a length has to be known, and nothing is put together.
+        relayed: bytes go on to their destination as they come, so nothing is put together.
 
     Raises:
         InvalidRequest, InvalidDigest: a field is missing, malformed, or there beside one that it contradicts.
         FileTooLarge: a length above `max_size`.
         UnsupportedMediaType: it has a body that is not said to be the file's bytes.
     """
-    if relayed and not {"upload-defer-length", "upload-concat"}.isdisjoint(fields):
-        raise InvalidRequest("This server takes uploads of known length, and does not concatenate: see OPTIONS.")
     metadata, concat = parse_metadata(fields.get("upload-metadata")), fields.get("upload-concat")
+    if relayed and concat is not None:
+        raise InvalidRequest("This server does not concatenate: see OPTIONS.")
     if concat is not None and concat != PARTIAL:
         return _final(fields, metadata, concat)
     length = _length(fields)

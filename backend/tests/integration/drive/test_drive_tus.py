@@ -6,15 +6,17 @@ import os
 import random
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.protocols.tus import EXTENSIONS
 from app.testing.api_client import ApiClient, refusal
 from app.testing.drive_emulator import Kind
 from app.testing.server_process import ServerProcess
-from app.testing.tus_client import BYTES, ROOT, VERSION, Tus, checksum
+from app.testing.tus_client import BYTES, ROOT, VERSION, Tus, checksum, metadata
 
 from .conftest import MIB, Rig
 from .test_drive_relay import FAULTS
@@ -48,6 +50,36 @@ def test_a_file_of_any_size_arrives(rig: Rig, size: int, *, parallel: bool) -> N
     if size:
         assert tus.patch(path, 0, content).headers["upload-offset"] == str(size)
     rig.assert_stored(content, rig.ended(upload_id))
+    rig.product.wait_for(lambda: everything_is_back(rig))
+
+
+def begin_deferred(rig: Rig) -> tuple[Tus, str, str]:
+    """As `begin`, of an upload whose length is said later."""
+    named = {"Upload-Defer-Length": "1", "Upload-Metadata": metadata(filename="report.bin")}
+    path = urlsplit(rig.api.request("POST", ROOT, headers={**VERSION, **named}).headers["location"]).path
+    return Tus(rig.api), path, path.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("size", [0, 1, QUANTUM, QUANTUM + 1, 3 * MIB, SIZE])
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("when", ["with the last bytes", "behind them", "in the middle"])
+def test_a_file_whose_length_is_said_later(rig: Rig, size: int, when: str, *, parallel: bool) -> None:
+    """It is on its way to Drive long before, also where all of it has gone there without anybody knowing that it is all."""
+    rig.run(**MEMORY, enable_parallel_uploads=parallel)
+    content, said = os.urandom(size), {"Upload-Length": str(size)}
+    tus, path, upload_id = begin_deferred(rig)
+    half = size // 2
+    if half:
+        assert tus.patch(path, 0, content[:half]).headers["upload-offset"] == str(half)
+    if when == "in the middle":
+        assert tus.patch(path, half, b"", said).status == 204
+        said = {}
+    assert tus.patch(path, half, content[half:], said if when == "with the last bytes" else {}).status == 204
+    if when == "behind them":
+        assert tus.position(path) == size
+        assert tus.patch(path, size, b"", said).status == 204
+    rig.assert_stored(content, rig.ended(upload_id))
+    assert not rig.drive.events.violations
     rig.product.wait_for(lambda: everything_is_back(rig))
 
 
@@ -171,9 +203,9 @@ def test_bytes_with_a_checksum(rig: Rig) -> None:
     rig.product.wait_for(lambda: everything_is_back(rig))
 
 
-def insist(rig: Rig, content: bytes) -> dict[str, Any]:
-    """Ask and send until the upload has ended, as clients of tus do; its last view."""
-    tus, path, upload_id = begin(rig, len(content))
+def insist(rig: Rig, content: bytes, *, deferred: bool = False) -> dict[str, Any]:
+    """Ask and send until the upload has ended, as clients of tus do; its last view. `deferred`: the last PATCH says the length."""
+    tus, path, upload_id = begin_deferred(rig) if deferred else begin(rig, len(content))
     uploads = rig.product.server.context.uploads
     for _ in range(50):
         head = tus.head(path)
@@ -181,7 +213,10 @@ def insist(rig: Rig, content: bytes) -> dict[str, Any]:
             break
         position = int(head.headers["upload-offset"])
         if position < len(content):
-            tus.patch(path, position, content[position : position + 3 * MIB // 2])
+            piece = content[position : position + 3 * MIB // 2]
+            is_last = position + len(piece) == len(content)
+            said = {"Upload-Length": str(len(content))} if deferred and is_last else {}
+            tus.patch(path, position, piece, said)
             continue
         live = uploads.under_way(upload_id)
         rig.product.wait_for(lambda live=live: live is None or live.row.ended or live.position < len(content), 60)
@@ -191,13 +226,14 @@ def insist(rig: Rig, content: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("looked_at_often")
+@pytest.mark.parametrize("deferred", [False, True], ids=["length known", "length deferred"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_drive_answers_exactly_one_whole_file_is_there(rig: Rig, fault: str) -> None:
+def test_whatever_drive_answers_exactly_one_whole_file_is_there(rig: Rig, fault: str, *, deferred: bool) -> None:
     """FAULTS.md rows 22 to 25: sent again from memory while it is there, asked for again when it is not."""
     rig.drive.script(FAULTS[fault])
     rig.run(**MEMORY)
     content = os.urandom(SIZE)
-    rig.assert_stored(content, insist(rig, content))
+    rig.assert_stored(content, insist(rig, content, deferred=deferred))
     rig.product.wait_for(lambda: everything_is_back(rig))
 
 
@@ -231,12 +267,13 @@ def test_after_a_restart_it_begins_anew(rig: Rig, start_server: Callable[..., Se
 
 
 def test_it_says_what_it_offers(rig: Rig) -> None:
-    """A length is needed to begin at Drive, and parts could not be kept."""
+    """Parts could not be kept."""
     rig.run(**MEMORY)
     offered = rig.api.request("OPTIONS", ROOT).headers["tus-extension"].split(",")
-    assert offered == ["creation", "creation-with-upload", "expiration", "checksum", "checksum-trailer", "termination"]
-    for field in ({"Upload-Defer-Length": "1"}, {"Upload-Concat": "partial", "Upload-Length": "1"}):
-        refusal(rig.api.request("POST", ROOT, headers={**VERSION, **field}), 400, "invalid-request")
+    not_offered = {"concatenation", "concatenation-unfinished"}
+    assert offered == [each for each in EXTENSIONS if each not in not_offered]
+    concatenated = {**VERSION, "Upload-Concat": "partial", "Upload-Length": "1"}
+    refusal(rig.api.request("POST", ROOT, headers=concatenated), 400, "invalid-request")
     created = rig.api.request("POST", ROOT, b"hello", {**BYTES, "Upload-Length": "5"})
     assert (created.status, created.headers["upload-offset"]) == (201, "5")
 

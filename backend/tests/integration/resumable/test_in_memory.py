@@ -70,20 +70,21 @@ def test_a_file_in_several_requests(resumable: Resumable, stored: Stored) -> Non
     assert stored("report.bin") == content
 
 
-@pytest.mark.parametrize("complete", ["?0", "?1"])
-def test_a_length_is_asked_for(resumable: Resumable, complete: str) -> None:
-    """What goes on as it comes has to have one; with content of unknown length, and where more is to come."""
-    if complete == "?0":
-        reply = resumable.create(complete=complete)
-    else:
-        with resumable.raw() as raw:
-            fields = {"Upload-Complete": complete, "Transfer-Encoding": "chunked"}
-            resumable.send_head(raw, "POST", "/api/v1/resumable", fields)
-            answer = raw.answer()
-            assert (answer.status, b"Upload-Length" in answer.body) == (411, True)
-        return
-    refusal(reply, 411, "length-required")
-    assert reply.headers["upload-complete"] == "?0"
+@pytest.mark.parametrize("size", [0, 700_001, 2 * MIB, 5 * MIB + 17])
+def test_a_length_that_only_the_end_says(product: Product, resumable: Resumable, stored: Stored, size: int) -> None:
+    """It is on its way to the destination before that, and can be more than the window has."""
+    content = os.urandom(size)
+    reply = resumable.create(complete="?0", Content_Disposition='inline; filename="a.bin"')
+    path = "/api/v1/resumable/" + reply.headers["location"].rpartition("/")[2]
+    half = size // 2
+    if half:
+        assert resumable.append(path, 0, content[:half], "?0").headers["upload-offset"] == str(half)
+        assert resumable.standing(path) == (half, "?0")
+        (live,) = product.server.context.uploads.live
+        assert live.bytes_transferred == half
+    reply = resumable.append(path, half, content[half:], "?1")
+    assert (reply.status, reply.headers["upload-offset"]) == (201, str(size))
+    assert stored("a.bin") == content
 
 
 def test_with_a_digest_less_is_taken_at_once(resumable: Resumable, stored: Stored) -> None:
