@@ -147,6 +147,7 @@ def build(settings: Settings) -> Server:
         transfer_threads,
         destinations=len(destinations),
         turns=settings.mode is Mode.PARALLEL and settings.staging == "spool",
+        in_flight=lambda: throughput.in_flight,
     )
     uploads = Uploads(
         limits=UploadLimits(

@@ -67,7 +67,8 @@ class RequestBody(Protocol):
             most: stop when so many bytes have been handed over, at least 1; the next call goes on. Fewer come at the end
                 only. `limit` is of all calls together.
             waits: told when this waits for the client's bytes, or for a slab.
-            on_rest: called as `on_slab` is when all that came has been handed over and nothing more has for a second or two.
+            on_rest: called in a worker thread, as `on_slab` is, when nothing has come for a second or two and all that had
+                was handed over.
 
         Raises:
             ClientGone: the connection broke or ended before the body was whole.

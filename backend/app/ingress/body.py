@@ -24,8 +24,8 @@ from app.posix.light_event import LightEvent
 __all__ = ["REST_S", "BodyBase"]
 
 REST_S: Final = 1.0
-"""Of silence after which a client is taken to rest. Longer than bytes are left to gather (`low_water`), and so seldom that
-the wake-up costs nothing."""
+"""Of silence after which a client is taken to rest."""
+_EARLY_S: Final = 0.01  # a timer of uvloop may be
 
 
 class BodyBase(ABC):
@@ -54,6 +54,7 @@ class BodyBase(ABC):
         self._waits = UNOBSERVED
         self._on_rest: Callable[[], None] | None = None
         self._stirred = False  # something came since the last rest
+        self._silent_s = 0.0  # waited since something came
         self.claimed = False
         self.delivering = False
 
@@ -150,9 +151,20 @@ class BodyBase(ABC):
     def _watches_for_rest(self) -> bool:
         return self._stirred and self._on_rest is not None
 
+    def _came(self, count: int, waited_s: float) -> None:
+        """A wait is over, and brought so many bytes."""
+        self._stirred = self._stirred or count > 0
+        self._silent_s = 0.0 if count else self._silent_s + waited_s
+
+    @property
+    def _rests(self) -> bool:
+        """Whether it is time to tell."""
+        return self._watches_for_rest and self._silent_s > REST_S - _EARLY_S
+
     def _tell_of_rest(self) -> None:
-        """Nothing came for a while; in a worker thread."""
-        if self._stirred and self._on_rest is not None:
+        """In a worker thread."""
+        self._stirred = False
+        if self._on_rest is not None:
             self._on_rest()
 
     def _raise_failure(self) -> None:

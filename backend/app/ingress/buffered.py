@@ -46,9 +46,9 @@ class BufferedBody(SocketBody):
                 filled = await self._fill(slab[:size])
                 if filled:
                     await self._store(slab[:filled], on_slab)
-            if not filled and self._watches_for_rest:
+            self._came(filled, waited_s)
+            if self._rests:
                 await self._engine.workers.run(self._tell_of_rest, on_cancel=lambda: None)
-            self._stirred = filled > 0
             if not self._remaining:
                 return
             self._raise_failure()

@@ -49,6 +49,7 @@ class ReceivedBody(BodyBase):
         self._received = 0
         self._content = b""  # received, and not handed over
         self._more = True
+        self._told_s = 0.0  # of the last wait, in which we had something to do
 
     @property
     def trailer(self) -> Sequence[tuple[str, str]]:
@@ -79,11 +80,11 @@ class ReceivedBody(BodyBase):
 
     async def _next(self, limit: int) -> None:
         self._raise_failure()
-        began = time.monotonic()
+        began, self._told_s = time.monotonic(), 0.0
         self._waits.begin(Cause.CLIENT)
         try:
             async with asyncio.timeout(self._config.body_idle_s) as self._patience:
-                event = await self._received_event()
+                event = await self._event()
         except TimeoutError:
             self._raise_failure()
             raise RequestTimedOut from None
@@ -99,20 +100,24 @@ class ReceivedBody(BodyBase):
         if self._received > limit:
             msg = f"The body is longer than the {limit} bytes taken here."
             raise BodyTooLarge(msg, limit=limit)
-        if more and not self._pace.timely(time.monotonic() - began, len(content)):
+        if more and not self._pace.timely(time.monotonic() - began - self._told_s, len(content)):
             raise RequestTimedOut
         self._content, self._more = content, more
         self._stirred = True
 
-    async def _received_event(self) -> MutableMapping[str, Any]:
+    async def _event(self) -> MutableMapping[str, Any]:
+        """The next one; meanwhile it is told when the client rests, which takes none of its time."""
         if not self._watches_for_rest:
             return await self._receive()
         receiving = asyncio.ensure_future(self._receive())
         try:
             await asyncio.wait({receiving}, timeout=REST_S)
             if not receiving.done():
+                began = time.monotonic()
                 await self._workers.run(self._tell_of_rest, on_cancel=_go_on)
-                self._stirred = False
+                self._told_s = time.monotonic() - began
+                if self._failure is None and self._patience is not None:
+                    self._patience.reschedule(asyncio.get_running_loop().time() + self._config.body_idle_s - REST_S)
             return await receiving
         finally:
             if not receiving.done():

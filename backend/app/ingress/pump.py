@@ -49,7 +49,8 @@ class PumpedBody(SocketBody):
     def __init__(self, inbound: Inbound, sock: socket.socket, engine: Engine, on_wanted: Callable[[], None]) -> None:
         super().__init__(inbound, sock, engine, on_wanted)
         self._low_water = 1  # the socket's
-        self._wanted = LEAST_BYTES
+        self._next_mark = LEAST_BYTES
+        self._read_until: float | None = None  # when the last burst ended, on the loop's clock
         self._stop = False
 
     def _on_failure(self) -> None:
@@ -63,17 +64,25 @@ class PumpedBody(SocketBody):
                 waited_s = 0.0
                 if ending is _Ending.DRY:
                     # Bytes below the mark make no event; the read after the wait finds them, or nothing.
-                    self._set_low_water(min(self._remaining, self._wanted))
+                    self._set_low_water(min(self._remaining, self._next_mark))
                     waited_s = await self._readable()
                 with self._read_with(await lease()) as slab:
-                    began = self._loop.time()
                     moved, ending = await self._burst(slab, on_slab)
-                self._stirred = moved > 0
+                self._came(moved, waited_s)
+                if self._rests:
+                    await self._engine.workers.run(self._tell_of_rest, on_cancel=lambda: None)
                 if self._remaining and not self._pace.timely(waited_s, moved):
                     raise RequestTimedOut
-                self._wanted = next_low_water(self._wanted, moved, waited_s + self._loop.time() - began)
+                self._adapt_mark(moved)
         finally:
             self._set_low_water(1)
+
+    def _adapt_mark(self, moved: int) -> None:
+        since, self._read_until = self._read_until, self._loop.time()
+        if not moved:
+            self._next_mark = 1  # of a client that rests, the next byte is news
+        elif since is not None:  # what had gathered before the body was asked for says nothing of its client's pace
+            self._next_mark = next_low_water(moved, self._read_until - since)
 
     async def _burst(self, slab: memoryview, on_slab: SlabSink) -> tuple[int, _Ending]:
         before = self._remaining
@@ -100,8 +109,6 @@ class PumpedBody(SocketBody):
                 with slab[:filled] as piece:
                     on_slab(piece)
             if ending is not _Ending.BOUND:
-                if ending is _Ending.DRY and start == self._remaining:
-                    self._tell_of_rest()
                 return ending
             if start - self._remaining >= (SHARED_BURST_BYTES if self._engine.workers.crowded else BURST_BYTES):
                 break

@@ -159,6 +159,9 @@ class Appender:
             if last and live.row.length_deferred:
                 await self._lengths.declare(live, live.position)
             if length is not None or last:
+                # What came before may still be on its way: with the length all of it is acknowledged.
+                if live.position > live.recorded.prefix:
+                    await self._acknowledged(live, live.recorded.prefix, live.position, body, receiver)
                 with receiver.recording():
                     await self._uploads.recorded(live)  # it may be whole without another byte
         return live.position
@@ -216,7 +219,7 @@ class Appender:
                     if live.position > position:
                         position = live.position
                         await self._forwarded(live, piece, position, body, receiver)
-                    break
+                    continue
                 position = came.extent.end
                 if check is not None:
                     unjudged.append(came)

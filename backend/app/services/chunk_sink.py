@@ -160,11 +160,11 @@ class StagingSink(ChecksumSink):
 
 
 class CheckpointedSink:
-    """Stores, and cuts off what came every second, so that little is lost with the server.
+    """Stores, and cuts off what came every second, so that little is lost with the server; and when its client rests.
 
-    Not for a few bytes, unless the client rests: each piece is a row of the database. Nor for less than a 4096th of the
-    file so far: so a file has some ten thousands of them at most, however slowly it comes. What comes last is left to
-    whoever sees the end.
+    Each piece is a row of the database. So none is cut from what still comes for a few bytes, nor for less than a 4096th of
+    the file so far: however slowly a file comes, there are some ten thousands of them. What comes last is left to whoever
+    sees the end.
     """
 
     def __init__(
@@ -185,16 +185,16 @@ class CheckpointedSink:
     def __call__(self, view: memoryview) -> None:
         """Take the next bytes."""
         self._sink(view)
-        if not self._sink.whole:
-            self._cut_when_due(_LEAST_CHECKPOINT_BYTES)
+        enough = self._sink.received >= max(_LEAST_CHECKPOINT_BYTES, self._sink.position // _SHARE)
+        if enough and self._clock() >= self._due:
+            self._cut()
 
     def rest(self) -> None:
-        """Nothing comes for a while: what came need not wait for more, of which there may be none before it is recorded."""
-        self._cut_when_due(1)
+        """Nothing comes for a while: there may be no more before this is recorded, however little it is."""
+        if self._sink.received:
+            self._cut()
 
-    def _cut_when_due(self, least: int) -> None:
-        position = self._sink.position
-        enough = self._sink.received >= max(least, position // _SHARE)
-        if enough and self._clock() >= self._due:
-            self._on_piece(self._sink.cut(position // self._chunk_size))
+    def _cut(self) -> None:
+        if not self._sink.whole:
+            self._on_piece(self._sink.cut(self._sink.position // self._chunk_size))
             self._due = self._clock() + _CHECKPOINT_S

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.core.errors import InconsistentUploadLength
+from app.core.errors import FileTooLarge, InconsistentUploadLength
+from app.core.sizes import in_units
 from app.persistence.repository import Repository
 from app.services.interruption import unbroken
 from app.services.limits.upload_limits import UploadLimits
@@ -47,6 +48,9 @@ class DeferredLengths:
                 raise InconsistentUploadLength(f"The file has {live.row.size} bytes, as was said before; not {length}.")
             return
         self._limits.check_size(length)
+        if length > live.row.size:
+            limit = live.row.size
+            raise FileTooLarge(f"Files whose length is said later may have up to {in_units(limit)} here.", limit=limit)
         if length < live.position:
             raise InconsistentUploadLength(f"{live.position} bytes have come; the file can't have {length}.")
         await unbroken(self._declare(live, length))

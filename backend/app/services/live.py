@@ -379,11 +379,13 @@ class LiveUpload:
             return None
         return self.recorded.prefix // self.row.chunk_size
 
-    def crc32c_of(self, chunk: Chunk) -> int:
-        """CRC32C of a chunk that has arrived, from its extents (native chunks arrive whole, so extents end on borders)."""
+    def crc32c_of(self, chunk: Chunk) -> int | None:
+        """CRC32C of a chunk that has arrived, from its extents; None where they do not end with it: it was appended."""
         position, crc = chunk.offset, 0
         while position < chunk.end:
-            extent = self.extents.get(position) or self.readable[position]
+            extent = self.extents.get(position) or self.readable.get(position)
+            if extent is None or extent.end > chunk.end:
+                return None
             crc = crc32c_combine(crc, extent.crc32c, extent.length)
             position = extent.end
         return crc

@@ -320,7 +320,10 @@ class ParallelChunkProcessor:
     def _compare(live: LiveUpload, chunk: Chunk, extent: Extent) -> None:
         if not live.has_arrived(chunk):
             raise StateConflict("What was recorded of this chunk was lost meanwhile. Send it again.")
-        if live.crc32c_of(chunk) != extent.crc32c:
+        crc = live.crc32c_of(chunk)
+        if crc is None:
+            raise StateConflict("This upload came by another protocol, and not in chunks.", state=live.row.state.value)
+        if crc != extent.crc32c:
             raise ChunkConflict(chunk=chunk.number)
 
     async def record(self, live: LiveUpload, extents: Sequence[Extent]) -> None:

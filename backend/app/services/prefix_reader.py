@@ -49,7 +49,14 @@ class PrefixReader:
     """Bytes in order, digest on the way."""
 
     def __init__(
-        self, staging: Staging, pool: ChunkBufferPool, threads: Executor, *, destinations: int = 1, turns: bool = True
+        self,
+        staging: Staging,
+        pool: ChunkBufferPool,
+        threads: Executor,
+        *,
+        destinations: int = 1,
+        turns: bool = True,
+        in_flight: Callable[[], int] = lambda: 0,
     ) -> None:
         """Keep what it reads with.
 
@@ -61,6 +68,7 @@ class PrefixReader:
                 the others nor those with which bytes are received, verified and digested.
             turns: uploads that are still received may wait for each other; not where each chunk's answer waits for its
                 digest.
+            in_flight: how many requests bring bytes, of all uploads.
         """
         self._staging = staging
         self._viewable = staging if isinstance(staging, Viewable) else None
@@ -70,6 +78,7 @@ class PrefixReader:
         self._sending: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(share))
         self._quiet = asyncio.Semaphore(pool.quiet_slabs or max(1, pool.stats.slabs_total // 4))
         self._turns = turns
+        self._in_flight = in_flight
         self._digested = 0  # uploads at the moment, or waiting for their turn
         self._crowded = False  # at the last look
         self._whose: LiveUpload | None = None  # turn it is
@@ -154,8 +163,8 @@ class PrefixReader:
         """Read, and pause, inside: one after the other while others want the processors and nobody waits for the digest.
 
         With a fifth of a processor each, many uploads that are still received would have them all. Yields whether no
-        other upload is digested: then it is other programs that want them, a client on this machine for instance, and a
-        pause would only put off the upload's own end.
+        other upload is received or digested: then it is other programs that want them, a client on this machine for
+        instance, and a pause would only put off the upload's own end.
         """
         self._digested += 1
         mine = False
@@ -168,7 +177,7 @@ class PrefixReader:
                 with suppress(TimeoutError):  # to see whether it has come whole meanwhile
                     async with asyncio.timeout(_LONGEST_PAUSE_S):
                         await self._over.wait()
-            yield self._digested == 1
+            yield self._digested == 1 and self._in_flight() <= len(live.receivers)
         finally:
             self._digested -= 1
             if mine:

@@ -220,7 +220,7 @@ class Relay:
             return True
         log.warning("the destination has lost what it had", upload=live.row.id, committed=committed, had=held_from)
         await self.start_over(live)
-        await self._on_recorded(live)  # of what came in one request nothing will come again
+        await self._on_recorded(live)
         return False
 
     async def acknowledge(self, live: LiveUpload, committed: int) -> None:
@@ -251,7 +251,7 @@ class Relay:
         await record_extents(self._repository, live, extents, at_s=self._clock())
         for extent in extents:
             number = extent.offset // live.row.chunk_size
-            self._throughput.recorded(extent.length)
+            self._throughput.recorded(extent.length, chunks=live.row.grid.ended_by(extent))
             self._metrics.chunk("stored")
             parallel_debug("chunk recorded", upload=live.row.id, chunk=number, bytes=extent.length)
 
@@ -283,7 +283,7 @@ class Relay:
             self._leave_session(live)
             with suppress(StagingUnavailable):
                 self._staging.empty(row.id)
-        log.warning("everything is asked for again", upload=row.id, bytes=row.size)
+        log.warning("everything is asked for again", upload=row.id, bytes=row.known_size)
         for receiver in live.receivers.values():
             receiver.interruption.interrupt(RoomLost())
         live.changed()

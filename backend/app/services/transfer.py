@@ -357,7 +357,7 @@ class TransferEngine:
     async def _advance(self, live: LiveUpload, destination: Destination, passage: Passage) -> None:
         try:
             linkable = await self._linkable(live, destination)
-            if linkable or (live.row.length_deferred and not live.relayed):
+            if linkable or (live.row.length_deferred and not live.relayed):  # staging keeps it until its length is said
                 # What is still received leaves its permit to others, above all to those that are whole.
                 gate = self.gates[live.row.destination]
                 pieces = self._reader.pieces(
@@ -501,6 +501,7 @@ class TransferEngine:
         with live.waits.of(live.storing):
             if live.session is None:
                 live.session = await destination.begin(target_of(live.row), live.row.transfer_state)
+            live.session.declare(live.row.size)  # it may have been said while the last bytes were on their way
             return await live.session.finish(digests, self._sender.source(live))
 
 

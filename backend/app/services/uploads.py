@@ -204,7 +204,8 @@ class Uploads:
         if wanted.destination not in self._destinations:
             known = ", ".join(sorted(self._destinations))
             raise InvalidRequest(f"There is no destination of that name. This server has: {known}.")
-        size = self.limits.max_file_bytes if wanted.size is None else wanted.size
+        chunk_size = self._chunk_size(wanted)
+        size = self.limits.largest(chunk_size) if wanted.size is None else wanted.size
         self.limits.check_size(size)
         return Upload(
             id=secrets.token_hex(16),
@@ -213,7 +214,7 @@ class Uploads:
             folder=validate_folder(wanted.folder),
             media_type=wanted.media_type,
             size=size,
-            chunk_size=self._chunk_size(wanted),
+            chunk_size=chunk_size,
             state=UploadState.CREATED,
             completion=wanted.completion,
             on_conflict=wanted.on_conflict,
@@ -237,7 +238,7 @@ class Uploads:
         multiple = self._destinations[wanted.destination].abilities.part_multiple_bytes
         asked_for = wanted.chunk_size
         if asked_for is None and wanted.appended and limits.mode is Mode.PARALLEL and limits.window_bytes is None:
-            # There is nobody to share the file out to, and each chunk is recorded by itself.
+            # There is nobody to share the file out to.
             asked_for = limits.chunk_bytes
         return limits.chunk_of(wanted.size, asked_for, multiple)
 
@@ -342,10 +343,6 @@ class Uploads:
 
         With explicit completion the client is still there: the sync waits for `complete`, not the last chunk's answer.
         """
-        if live.row.came_in_one_request and live.row.state is UploadState.RECEIVING and not live.all_recorded:
-            # Not `unbroken`, as in `fail`: the caller may be the transfer's task.
-            await self.lose(live)
-            return
         if live.all_recorded and live.row.received_at is None and not live.row.ended:
             if live.row.completion is Completion.AUTO or live.row.is_part:
                 await unbroken(self.whole(live))
@@ -557,7 +554,7 @@ class Uploads:
             return
         live.ended.set()
         row = live.row
-        log.info("upload ended", upload=row.id, state=row.state.value, bytes=row.size, code=row.error_code)
+        log.info("upload ended", upload=row.id, state=row.state.value, bytes=row.known_size, code=row.error_code)
         self._incidents.upload_ended(row)
         try:
             if row.state is not UploadState.COMPLETED:  # who still sends to a completed one repeats what is recorded
@@ -628,7 +625,7 @@ class Uploads:
         multiple = 1 if destination is None else destination.abilities.part_multiple_bytes
         if not self.limits.can_hold(row.chunk_size, multiple):
             with suppress(FileTooLarge):  # nobody can send it now; it waits for a larger window, or expires
-                live.row = replace(row, chunk_size=self.limits.chunk_of(row.size, None, multiple))
+                live.row = replace(row, chunk_size=self.limits.chunk_of(row.known_size, None, multiple))
         if extents or live.row.received_at is not None or live.row != row:
             await relay.start_over(live)
         return live

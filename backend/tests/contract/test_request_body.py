@@ -259,7 +259,7 @@ def test_a_slow_but_steady_body_is_taken(way: Way) -> None:
 
 def test_who_wants_to_know_is_told_when_a_client_rests(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """When all that came has been handed over, and once; in a worker thread, not while the sink runs."""
-    for module in ("socket_body", "fallback"):
+    for module in ("body", "socket_body", "fallback"):
         monkeypatch.setattr(f"app.ingress.{module}.REST_S", 0.05)
     app = Deliveries()
     rests: list[int] = []

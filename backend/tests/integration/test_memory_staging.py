@@ -15,17 +15,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import forebay
 from app.core.errors import DatabaseUnavailable, DestinationMismatch, DestinationUnavailable
 from app.core.settings import SettingsError, load_settings
-from app.core.upload import UploadState
+from app.core.upload import MAX_CHUNKS, UploadState
 from app.destinations.disk.session import DiskSession
 from app.testing.api_client import ApiClient, Reply, refusal, sha256_field
 from app.testing.product import Product
 from app.testing.server_process import ServerProcess
+from app.testing.tus_client import ROOT, VERSION, Tus, metadata
 
 KIB, MIB = 1 << 10, 1 << 20
 CHUNK = 256 * KIB
@@ -140,6 +142,44 @@ def has_arrived(product: Product, upload_id: str, chunks: int) -> Callable[[], b
         return live is not None and len(live.readable) == chunks and not live.receivers
 
     return look
+
+
+# -- a length that is said later -----------------------------------------------------------------------------------------
+
+
+def test_a_length_that_is_said_while_bytes_are_being_sent(product: Product, api: ApiClient, valve: Valve) -> None:
+    """It is answered when they are there, and it is the file's, though the request that sends them knew of none."""
+    content = os.urandom(CHUNK + 17)
+    valve.opened.clear()
+    tus, deferred = Tus(api), {"Upload-Defer-Length": "1", "Upload-Metadata": metadata(filename="a.bin")}
+    path = urlsplit(api.request("POST", ROOT, headers={**VERSION, **deferred}).headers["location"]).path
+    tus.begin_patch(path, 0, 5 * MIB, content).close()
+    (live,) = product.server.context.uploads.live
+    product.wait_for(lambda: live.position == len(content) and not live.receivers and live.sent == 0)
+    replies: list[Reply] = []
+
+    def say() -> None:
+        with product.client() as client:
+            replies.append(Tus(client).patch(path, len(content), b"", {"Upload-Length": str(len(content))}))
+
+    saying = threading.Thread(target=say)
+    saying.start()
+    product.wait_for(lambda: not live.row.length_deferred)
+    assert not replies
+    valve.open()
+    saying.join()
+    assert replies[0].status == 204
+    product.wait_for(live.gone.is_set)
+    assert (product.files / "a.bin").read_bytes() == content
+
+
+def test_a_length_that_is_said_later_has_a_bound_of_its_own(api: ApiClient) -> None:
+    """The file's chunks are cut before anybody knows how many there are, and there is a bound to those."""
+    deferred = {"Upload-Defer-Length": "1"}
+    path = urlsplit(api.request("POST", ROOT, headers={**VERSION, **deferred}).headers["location"]).path
+    reply = Tus(api).patch(path, 0, b"", {"Upload-Length": str(1 << 41)})
+    limit = refusal(reply, 413, "file-too-large").json["limit"]
+    assert limit == MAX_CHUNKS * api.upload(path.rpartition("/")[2])["chunk_size"]
 
 
 # -- arriving ------------------------------------------------------------------------------------------------------------

@@ -73,11 +73,6 @@ class Course:
             self.way(memoryview(piece))
         self.sink.close()
 
-    def rest(self, seconds: float) -> None:
-        """Nothing comes."""
-        self.now_s += seconds
-        self.way.rest()
-
 
 def test_what_comes_within_a_second_is_one_piece(spool: SpoolStaging) -> None:
     """A fast client's chunk is recorded once."""
@@ -131,17 +126,27 @@ def test_what_comes_fast_is_one_piece_over_the_borders_of_chunks(spool: SpoolSta
     assert course.sink.extent() == Extent(begin, CHUNK, crc32c.crc32c(content))
 
 
-def test_what_came_of_a_client_that_rests_is_a_piece(spool: SpoolStaging) -> None:
-    """Also of one that sends no more before it is told that it is recorded; but not twice, and not within a second."""
+@pytest.mark.parametrize("begin", [0, 10 * 1024 * MIB])
+def test_what_came_of_a_client_that_rests_is_a_piece(spool: SpoolStaging, begin: int) -> None:
+    """However little of however large a file: it may send no more before it is told that this is recorded. But not twice."""
     content = os.urandom(1000)
-    course = Course(spool, Chunk(0, 0, CHUNK))
+    course = Course(spool, Chunk(begin // CHUNK, begin, CHUNK))
+    course.way.rest()
     course.way(memoryview(content))
-    course.rest(0.5)
-    assert course.pieces == []
-    course.rest(1.5)
-    course.rest(3.0)
+    course.way.rest()
+    course.way.rest()
     course.sink.close()
-    assert course.pieces == [Extent(0, 1000, crc32c.crc32c(content))]
+    assert course.pieces == [Extent(begin, 1000, crc32c.crc32c(content))]
+
+
+def test_what_is_whole_is_not_cut_when_its_client_rests(spool: SpoolStaging) -> None:
+    """It is left to whoever sees the end: a form rests between a file's last byte and what says that it was the last."""
+    course = Course(spool, Chunk(0, 0, 1000))
+    course.way(memoryview(bytes(1000)))
+    course.way.rest()
+    course.sink.close()
+    assert course.pieces == []
+    assert course.sink.extent() == Extent(0, 1000, crc32c.crc32c(bytes(1000)))
 
 
 def test_the_last_piece_is_left_to_whoever_sees_the_end(spool: SpoolStaging) -> None:

@@ -91,7 +91,7 @@ class DriveSession:
             self._means.names.keep(self, earlier.parent, earlier.name)
             await self._transit.take_up(earlier)
             return
-        if self._target.size > _LARGEST_BYTES and not self._target.length_deferred:
+        if self._target.size > _LARGEST_BYTES:
             raise FileTooLarge("The file is larger than Google Drive takes (5 TB).")
         await self._settle()
         await self._ready(self._transit.start)

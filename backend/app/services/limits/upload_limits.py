@@ -41,6 +41,12 @@ class UploadLimits:
         if size > self.max_file_bytes:
             raise FileTooLarge(f"Files may have up to {in_units(self.max_file_bytes)} here.", limit=self.max_file_bytes)
 
+    def largest(self, chunk_bytes: int) -> int:
+        """What a file may become that comes in such chunks and whose size nobody has said."""
+        if self.window_bytes is None:
+            return self.max_file_bytes
+        return min(self.max_file_bytes, MAX_CHUNKS * chunk_bytes)
+
     def lanes_of(self, chunk_bytes: int) -> int:
         """Chunks of that size that an upload may have in flight."""
         if self.mode is Mode.SEQUENTIAL:

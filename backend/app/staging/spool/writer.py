@@ -28,7 +28,7 @@ line, or of many large ones at once, the memory would be full of pages that can'
 class SpoolWriter:
     """`StagingWriter` of the spool. The lock makes a close from another thread wait for the write it would cut."""
 
-    __slots__ = ("_begun", "_close", "_lock", "_place", "_position", "_sync", "_write_back")
+    __slots__ = ("_close", "_lock", "_place", "_position", "_sync", "_write_back", "_written_back")
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SpoolWriter:
             close: gives the place back.
         """
         self._place: Place | None = place
-        self._begun = offset  # to be written to the disk, up to there
+        self._written_back = offset  # to be written to the disk, up to there
         self._position = offset
         self._sync = sync
         self._write_back = write_back
@@ -76,7 +76,7 @@ class SpoolWriter:
                 at += written
                 rest = rest[written:]
             self._position = at
-            if at - self._begun >= _WRITE_BACK_BYTES:
+            if at - self._written_back >= _WRITE_BACK_BYTES:
                 self._begin_write_back()
 
     def finish(self, durability: Durability) -> None:
@@ -91,8 +91,8 @@ class SpoolWriter:
                 self._sync()
 
     def _begin_write_back(self) -> None:
-        self._write_back(self._begun, self._position - self._begun)
-        self._begun = self._position
+        self._write_back(self._written_back, self._position - self._written_back)
+        self._written_back = self._position
 
     def close(self) -> None:
         """Give the place back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -96,6 +97,20 @@ def test_a_form_whose_session_drive_has_lost(running: Rig) -> None:
     problem = json.loads(answer.read())
     assert (answer.status, problem["code"]) == (503, "room-lost")
     running.product.wait_for(lambda: not uploads.live and running.product.quiescent())
+    assert not [file for file in running.drive.files.values() if file.sha256]
+
+
+@pytest.mark.parametrize("running", RELAYED, indirect=True)
+def test_a_client_that_leaves_in_the_middle_of_a_form(running: Rig) -> None:
+    """Nothing is left of it, here or at Drive."""
+    uploads, content = running.product.server.context.uploads, os.urandom(12 * MIB)
+    head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="report.bin"\r\n\r\n'
+    with socket.create_connection(running.product.address, timeout=30) as sock:
+        fields = f"Host: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {20 * MIB}\r\n"
+        sock.sendall(f"POST /api/v1/forms HTTP/1.1\r\n{fields}\r\n".encode() + head + content)
+        running.product.wait_for(lambda: any(live.bytes_transferred for live in uploads.live))
+    running.product.wait_for(lambda: not uploads.live and running.product.quiescent())
+    assert [session.state for session in running.drive.sessions] == ["cancelled"]
     assert not [file for file in running.drive.files.values() if file.sha256]
 
 

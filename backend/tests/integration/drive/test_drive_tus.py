@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,10 +34,10 @@ def everything_is_back(rig: Rig) -> bool:
     return rig.product.quiescent() and room.reserved_bytes == room.waiting == 0
 
 
-def begin(rig: Rig, size: int) -> tuple[Tus, str, str]:
-    """A client, an upload's path, its id."""
+def begin(rig: Rig, size: int | None) -> tuple[Tus, str, str]:
+    """A client, an upload's path, its id; without a size it is said later."""
     tus = Tus(rig.api)
-    path = tus.begin(size)
+    path = begin_deferred(rig.api) if size is None else tus.begin(size)
     return tus, path, path.rpartition("/")[2]
 
 
@@ -53,11 +54,10 @@ def test_a_file_of_any_size_arrives(rig: Rig, size: int, *, parallel: bool) -> N
     rig.product.wait_for(lambda: everything_is_back(rig))
 
 
-def begin_deferred(rig: Rig) -> tuple[Tus, str, str]:
-    """As `begin`, of an upload whose length is said later."""
+def begin_deferred(api: ApiClient) -> str:
+    """An upload whose length is said later; its path."""
     named = {"Upload-Defer-Length": "1", "Upload-Metadata": metadata(filename="report.bin")}
-    path = urlsplit(rig.api.request("POST", ROOT, headers={**VERSION, **named}).headers["location"]).path
-    return Tus(rig.api), path, path.rpartition("/")[2]
+    return urlsplit(api.request("POST", ROOT, headers={**VERSION, **named}).headers["location"]).path
 
 
 @pytest.mark.parametrize("size", [0, 1, QUANTUM, QUANTUM + 1, 3 * MIB, SIZE])
@@ -67,7 +67,7 @@ def test_a_file_whose_length_is_said_later(rig: Rig, size: int, when: str, *, pa
     """It is on its way to Drive long before, also where all of it has gone there without anybody knowing that it is all."""
     rig.run(**MEMORY, enable_parallel_uploads=parallel)
     content, said = os.urandom(size), {"Upload-Length": str(size)}
-    tus, path, upload_id = begin_deferred(rig)
+    tus, path, upload_id = begin(rig, None)
     half = size // 2
     if half:
         assert tus.patch(path, 0, content[:half]).headers["upload-offset"] == str(half)
@@ -81,6 +81,32 @@ def test_a_file_whose_length_is_said_later(rig: Rig, size: int, when: str, *, pa
     rig.assert_stored(content, rig.ended(upload_id))
     assert not rig.drive.events.violations
     rig.product.wait_for(lambda: everything_is_back(rig))
+
+
+def test_a_length_that_is_said_while_bytes_are_on_their_way_is_answered_when_they_are_there(rig: Rig) -> None:
+    """Those of a request that has broken off, too: the client may leave then, and the file is as long as it said."""
+    rig.drive.set_storage_quota(1)
+    rig.run(**MEMORY)
+    content = os.urandom(MIB)
+    tus, path, upload_id = begin(rig, None)
+    tus.begin_patch(path, 0, SIZE, content).close()
+    uploads = rig.product.server.context.uploads
+    rig.product.wait_for(lambda: uploads.under_way(upload_id).position == MIB)
+    replies = []
+
+    def say() -> None:
+        with rig.product.client() as api:
+            replies.append(Tus(api).patch(path, MIB, b"", {"Upload-Length": str(MIB)}))
+
+    saying = threading.Thread(target=say)
+    saying.start()
+    rig.product.wait_for(lambda: not uploads.under_way(upload_id).row.length_deferred)
+    assert not replies
+    rig.drive.set_storage_quota(None)
+    saying.join()
+    assert replies[0].status == 204
+    rig.assert_stored(content, rig.ended(upload_id))
+    assert len([event for event in rig.drive.events if event.kind is Kind.FILE_CREATED]) == 1
 
 
 def test_drive_has_what_is_acknowledged(rig: Rig) -> None:
@@ -205,7 +231,7 @@ def test_bytes_with_a_checksum(rig: Rig) -> None:
 
 def insist(rig: Rig, content: bytes, *, deferred: bool = False) -> dict[str, Any]:
     """Ask and send until the upload has ended, as clients of tus do; its last view. `deferred`: the last PATCH says the length."""
-    tus, path, upload_id = begin_deferred(rig) if deferred else begin(rig, len(content))
+    tus, path, upload_id = begin(rig, None if deferred else len(content))
     uploads = rig.product.server.context.uploads
     for _ in range(50):
         head = tus.head(path)
@@ -238,7 +264,10 @@ def test_whatever_drive_answers_exactly_one_whole_file_is_there(rig: Rig, fault:
 
 
 @pytest.mark.slow
-def test_after_a_restart_it_begins_anew(rig: Rig, start_server: Callable[..., ServerProcess]) -> None:
+@pytest.mark.parametrize("deferred", [False, True], ids=["length known", "length deferred"])
+def test_after_a_restart_it_begins_anew(
+    rig: Rig, start_server: Callable[..., ServerProcess], *, deferred: bool
+) -> None:
     """Nothing in memory survives, and Drive's session can't be gone on with: the offset says so."""
     server = start_server(
         PARALLEL_UPLOAD_STAGING="memory",
@@ -251,14 +280,14 @@ def test_after_a_restart_it_begins_anew(rig: Rig, start_server: Callable[..., Se
     )
     content = os.urandom(SIZE)
     with ApiClient(("127.0.0.1", server.port)) as api:
-        path = Tus(api).begin(SIZE)
+        path = begin_deferred(api) if deferred else Tus(api).begin(SIZE)
         assert Tus(api).patch(path, 0, content[: 3 * MIB]).status == 204
     server.kill()
     server.start()
     with ApiClient(("127.0.0.1", server.port)) as api:
         tus = Tus(api)
         assert tus.position(path) == 0
-        assert tus.patch(path, 0, content).status == 204
+        assert tus.patch(path, 0, content, {"Upload-Length": str(SIZE)} if deferred else {}).status == 204
         assert (
             api.complete(path.rpartition("/")[2]).json["state"] == "completed"
         )  # the last piece goes there at the end

@@ -111,3 +111,7 @@ def test_an_upload_of_tus_takes_no_chunks(tus: Tus) -> None:
     refusal(tus.api.put_chunk(upload_id, 0, content[:chunk]), 409, "state-conflict")
     assert tus.patch(path, 0, content).status == 204
     refusal(tus.api.put_chunk(upload_id, 0, content[:chunk]), 409, "state-conflict")
+    assert tus.patch(path, len(content), b"x").status == 204
+    assert tus.api.complete(upload_id).status == 200
+    assert tus.delete(path).status == 204  # it is an upload like any other then
+    refusal(tus.api.put_chunk(upload_id, 0, content[:chunk]), 409, "state-conflict")
