@@ -28,6 +28,7 @@ __all__ = ["browser"]
 
 SIZE = 1024 * MIB
 _LONGEST_S = 300.0
+_STARTS_S = 60.0
 _LOOK_S = 0.05
 _LOOK_AGAIN_S = 0.2
 _PLAIN_INPUT = "delete window.showOpenFilePicker"  # Playwright can choose a file for an input only
@@ -228,7 +229,10 @@ def _chromium_alone() -> Iterator[Callable[[], AbstractContextManager[Page]]]:
                 browser.close()
 
         try:
+            deadline = time.monotonic() + _STARTS_S
             while not port_file.exists() or "\n" not in port_file.read_text():
+                if running.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("Chromium does not start")
                 time.sleep(_LOOK_S)
             yield tools
         finally:

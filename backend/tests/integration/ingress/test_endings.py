@@ -22,6 +22,7 @@ import pytest
 
 from app.core.body import BODY_EXTENSION
 from app.core.errors import ClientGone
+from app.ingress.low_water import LEAST_BYTES
 from app.testing.live_server import LiveServer, read_answer, reply
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -415,6 +416,30 @@ def test_the_low_water_mark_is_1_again_after_a_body() -> None:
     assert marks[0] == 1
     assert max(marks) > 1000
     assert marks[-1] == 1
+
+
+def test_of_a_fast_client_more_is_read_at_once() -> None:
+    """What comes in a moment may gather: each read costs a wake-up."""
+    marks: set[int] = set()
+    came = 0
+
+    def on_slab(sock: socket.socket, view: memoryview) -> None:
+        nonlocal came
+        marks.add(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
+        came += len(view)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = scope["extensions"][BODY_EXTENSION]
+        await body.deliver(partial(on_slab, body._sock), limit=1 << 30, owner="ann")
+        await reply(send)
+
+    with LiveServer(app) as server, server.connect() as client:
+        client.put(b"", length=12 * MIB)
+        for sent in range(1, 13):
+            client.send(bytes(MIB))
+            server.wait_for(lambda sent=sent: came >= (sent - 1) * MIB)  # so that it waits for the next one
+        assert client.answer().status == 200
+    assert max(marks) > LEAST_BYTES
 
 
 def test_hundreds_of_slow_connections_hold_no_slab_and_no_thread() -> None:
