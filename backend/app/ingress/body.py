@@ -25,7 +25,7 @@ __all__ = ["REST_S", "BodyBase"]
 
 REST_S: Final = 1.0
 """Of silence after which a client is taken to rest."""
-_EARLY_S: Final = 0.01  # a timer of uvloop may be
+_EARLY_S: Final = 0.01  # a timer of uvloop's may fire so much too soon
 
 
 class BodyBase(ABC):

@@ -204,9 +204,10 @@ class Uploads:
         if wanted.destination not in self._destinations:
             known = ", ".join(sorted(self._destinations))
             raise InvalidRequest(f"There is no destination of that name. This server has: {known}.")
+        if wanted.size is not None:
+            self.limits.check_size(wanted.size)
         chunk_size = self._chunk_size(wanted)
         size = self.limits.largest(chunk_size) if wanted.size is None else wanted.size
-        self.limits.check_size(size)
         return Upload(
             id=secrets.token_hex(16),
             owner=owner,

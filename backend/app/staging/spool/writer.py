@@ -19,7 +19,6 @@ _AT_ONCE_BYTES: Final = 512 * 1024
 blocks of 2 MiB are what a virtual machine gives back to its host (free page reporting) and pays for again when they are
 used. With whole slabs, chunks of one file came at 870 MiB/s and with these at 1890, on the same machine and minute."""
 
-
 _WRITE_BACK_BYTES: Final = 16 * 1024 * 1024
 """From so many on what was written is on its way to the disk, and not only when the extent is whole: of one over a slow
 line, or of many large ones at once, the memory would be full of pages that can't be given back."""
@@ -49,7 +48,7 @@ class SpoolWriter:
             close: gives the place back.
         """
         self._place: Place | None = place
-        self._written_back = offset  # to be written to the disk, up to there
+        self._written_back = offset  # begun up to there
         self._position = offset
         self._sync = sync
         self._write_back = write_back
