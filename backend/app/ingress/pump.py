@@ -58,6 +58,8 @@ class PumpedBody(SocketBody):
         super()._on_failure()
 
     async def _move_all(self, on_slab: SlabSink, lease: Callable[[], Awaitable[Lease]]) -> None:
+        if self._read_until is None and self._on_rest is not None:
+            self._next_mark = 1  # a client that rests is known by its first byte
         try:
             ending = _Ending.BOUND if self._early else _Ending.DRY
             while self._remaining:
@@ -81,7 +83,9 @@ class PumpedBody(SocketBody):
         since, self._read_until = self._read_until, self._loop.time()
         if not moved:
             self._next_mark = 1  # of a client that rests, the next byte is news
-        elif since is not None:  # what had gathered before the body was asked for says nothing of its client's pace
+        elif since is None:  # what had gathered before the body was asked for says nothing of its client's pace
+            self._next_mark = LEAST_BYTES
+        else:
             self._next_mark = next_low_water(moved, self._read_until - since)
 
     async def _burst(self, slab: memoryview, on_slab: SlabSink) -> tuple[int, _Ending]:

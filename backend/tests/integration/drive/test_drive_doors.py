@@ -60,7 +60,6 @@ def test_a_form(running: Rig, content: bytes) -> None:
     assert stored == {"a.bin": content, "b.bin": other}
 
 
-@pytest.mark.parametrize("running", RELAYED, indirect=True)
 @pytest.mark.parametrize("size", [0, 1, UNIT - 1, UNIT, UNIT + 1, 8 * MIB, 20 * MIB, 20 * MIB + 7])
 def test_a_file_that_says_its_length_by_its_end(running: Rig, size: int) -> None:
     """It is on its way to Drive before that, also where all of it has gone there when nobody knew yet that it is all."""
@@ -100,7 +99,6 @@ def test_a_form_whose_session_drive_has_lost(running: Rig) -> None:
     assert not [file for file in running.drive.files.values() if file.sha256]
 
 
-@pytest.mark.parametrize("running", RELAYED, indirect=True)
 def test_a_client_that_leaves_in_the_middle_of_a_form(running: Rig) -> None:
     """Nothing is left of it, here or at Drive."""
     uploads, content = running.product.server.context.uploads, os.urandom(12 * MIB)

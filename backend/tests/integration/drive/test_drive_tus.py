@@ -263,6 +263,17 @@ def test_whatever_drive_answers_exactly_one_whole_file_is_there(rig: Rig, fault:
     rig.product.wait_for(lambda: everything_is_back(rig))
 
 
+@pytest.mark.usefixtures("looked_at_often")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_drive_answers_a_file_whose_length_is_said_later_is_there(rig: Rig, fault: str) -> None:
+    """Sent again from the spool."""
+    rig.drive.script(FAULTS[fault])
+    rig.run()
+    content = os.urandom(SIZE)
+    rig.assert_stored(content, insist(rig, content, deferred=True))
+    rig.product.wait_for(rig.product.quiescent)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("deferred", [False, True], ids=["length known", "length deferred"])
 def test_after_a_restart_it_begins_anew(
