@@ -24,6 +24,7 @@ __all__ = ["CheckpointedSink", "ChecksumSink", "StagingSink"]
 _WORTH_THE_GIL_BYTES = 256 * KIB
 _CHECKPOINT_S = 1.0
 _LEAST_CHECKPOINT_BYTES = 256 * KIB
+_LEAST_AT_REST_BYTES = 4 * KIB
 _SHARE = 4096
 _RETRY_PAUSE_S = 0.05  # doubled with each attempt; a worker thread waits, so it is short
 
@@ -162,9 +163,9 @@ class StagingSink(ChecksumSink):
 class CheckpointedSink:
     """Stores, and cuts off what came every second, so that little is lost with the server; and when its client rests.
 
-    Each piece is a row of the database. So none is cut from what still comes for a few bytes, nor for less than a 4096th of
-    the file so far: however slowly a file comes, there are some ten thousands of them. What comes last is left to whoever
-    sees the end.
+    Each piece is a row of the database. So none is cut from what still comes for less than 256 KiB, nor for less than a
+    4096th of the file so far; at a rest for less than 4 KiB, nor for less than a 4096th or 256 KiB. However slowly a file
+    comes, there are some ten thousands of them. What comes last is left to whoever sees the end.
     """
 
     def __init__(
@@ -190,8 +191,9 @@ class CheckpointedSink:
             self._cut()
 
     def rest(self) -> None:
-        """Nothing comes for a while: there may be no more before this is recorded, however little it is."""
-        if self._sink.received:
+        """Nothing comes for a while: there may be no more before this is recorded."""
+        share = min(self._sink.position // _SHARE, _LEAST_CHECKPOINT_BYTES)
+        if self._sink.received >= max(_LEAST_AT_REST_BYTES, share):
             self._cut()
 
     def _cut(self) -> None:

@@ -128,15 +128,18 @@ def test_what_comes_fast_is_one_piece_over_the_borders_of_chunks(spool: SpoolSta
 
 @pytest.mark.parametrize("begin", [0, 10 * 1024 * MIB])
 def test_what_came_of_a_client_that_rests_is_a_piece(spool: SpoolStaging, begin: int) -> None:
-    """However little of however large a file: it may send no more before it is told that this is recorded. But not twice."""
-    content = os.urandom(1000)
+    """It may send no more before it is told that this is recorded. But not twice, and not a few bytes each time."""
+    content = os.urandom(256 * KIB if begin else 4 * KIB)
     course = Course(spool, Chunk(begin // CHUNK, begin, CHUNK))
     course.way.rest()
-    course.way(memoryview(content))
+    course.way(memoryview(content[:-1]))
+    course.way.rest()
+    assert course.pieces == []
+    course.way(memoryview(content[-1:]))
     course.way.rest()
     course.way.rest()
     course.sink.close()
-    assert course.pieces == [Extent(begin, 1000, crc32c.crc32c(content))]
+    assert course.pieces == [Extent(begin, len(content), crc32c.crc32c(content))]
 
 
 def test_what_is_whole_is_not_cut_when_its_client_rests(spool: SpoolStaging) -> None:
