@@ -118,15 +118,13 @@ def stored_status(live: LiveUpload) -> int:
     """201 for a file that is at its destination, 202 for one on its way.
 
     Raises:
-        NameTaken, or what `Upload.ending` is: it has ended otherwise.
+        What `Upload.ending` is: it has ended otherwise.
     """
     row = live.row
     if not row.ended:
         return 202
     if row.state is UploadState.COMPLETED:
         return 201
-    if row.error_code == NameTaken.code:
-        raise NameTaken
     raise row.ending
 
 

@@ -143,7 +143,8 @@ def _limits(context: Context, live: LiveUpload | None) -> Limits:
     """Of an upload; of one that begins now where there is none yet."""
     limits = context.uploads.limits
     left_s = limits.expiry_s if live is None else live.row.expires_in_s(limits.expiry_s, context.clock())
-    return Limits(limits.max_file_bytes, left_s)
+    largest = live.row.size if live is not None and live.row.length_deferred else limits.max_file_bytes
+    return Limits(largest, left_s)
 
 
 async def _found(context: Context, user: User, upload_id: str) -> LiveUpload:

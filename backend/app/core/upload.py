@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from app.core.errors import ChunkOutOfRange, DigestMismatch, ForebayError, RoomLost, StateConflict
+from app.core.errors import ChunkOutOfRange, DigestMismatch, ForebayError, NameTaken, RoomLost, StateConflict
 
 __all__ = [
     "IN_ONE_REQUEST",
@@ -309,6 +309,8 @@ class Upload:
     @property
     def ending(self) -> ForebayError:
         """Of an upload that has ended without a stored file: what whoever waits for that is told."""
+        if self.error_code == NameTaken.code:
+            return NameTaken(self.error_detail)
         if self.error_code == DigestMismatch.code:
             return DigestMismatch(self.error_detail)
         if self.error_code == RoomLost.code and self.idempotency_key is None:  # with its key: the same for ever

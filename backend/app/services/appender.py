@@ -263,8 +263,11 @@ class Appender:
                     await self._uploads.recorded(live)
 
     def _forwards(self, live: LiveUpload) -> bool:
-        """Whether bytes go on before the next ones are taken; a part has no destination of its own."""
-        return self._mode is Mode.SEQUENTIAL and not live.row.is_part
+        """Whether bytes go on before the next ones are taken.
+
+        A part has no destination of its own; and who sends a file in one request can't come again when that one has trouble.
+        """
+        return self._mode is Mode.SEQUENTIAL and not live.row.is_part and not live.row.in_one_request
 
     @staticmethod
     async def _over(live: LiveUpload, recorder: Recorder, task: asyncio.Task[None] | None = None) -> None:
@@ -274,7 +277,8 @@ class Appender:
     async def _forwarded(self, live: LiveUpload, piece: Chunk, end: int, body: RequestBody, receiver: Receiver) -> None:
         """In sequential mode: return when the destination's side has the piece."""
         if self._relay is None and self._forwards(live):
-            await self._processor.forwarded(live, piece, end)
+            async with abandoned_when_gone(body), receiver.interruption:
+                await self._processor.forwarded(live, piece, end)
         else:
             await self._acknowledged(live, piece.offset, end, body, receiver)
 

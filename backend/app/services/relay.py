@@ -181,8 +181,10 @@ class Relay:
                 raise live.row.takes_no_more
             if not live.has_arrived(chunk):
                 raise RoomLost
-            if live.problem is not None and live.problem.attempts >= self._attempts:
-                raise ChunkFailed(chunk.number, live.problem.attempts)
+            # Who sends a file in one request can't come again, and is told only when nothing moves for long.
+            attempts = 0 if live.problem is None or live.row.in_one_request else live.problem.attempts
+            if attempts >= self._attempts:
+                raise ChunkFailed(chunk.number, attempts)
             if (now := self._progress(live)) != place:
                 place, since = now, loop.time()
             try:

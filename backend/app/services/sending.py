@@ -18,7 +18,7 @@ from app.core.errors import DestinationMismatch, DestinationUnavailable, OutOfSp
 from app.core.upload import Upload
 from app.destinations.port import Destination, Target, TransferSession
 from app.persistence.repository import Repository
-from app.services.limits.send_plan import LAST_BOUND_BYTES, SendPlan
+from app.services.limits.send_plan import SendPlan
 from app.services.live import LiveUpload
 from app.services.prefix_reader import BytesLost, PrefixReader
 from app.services.progress import Throughput
@@ -116,7 +116,8 @@ class Sender:
         if not live.row.length_deferred:
             session.declare(live.row.size)
         if live.plan is None or live.plan.size != live.row.size:
-            live.plan = SendPlan(destination.abilities, live.row.size, closed_bytes=self._closed_bytes_of(live.row))
+            closed_bytes = self._closed_bytes if self._relay is None else self._relay.closed_bytes(live.row)
+            live.plan = SendPlan(destination.abilities, live.row.size, closed_bytes=closed_bytes)
         if live.digest.position < session.committed:  # after a restart: no request is open while that takes its time
             await self._digest(live, session.committed, turn)
             if live.digest.position < session.committed and turn.give_way():
@@ -132,13 +133,6 @@ class Sender:
             await self._digest(live, session.committed, turn)
             await self._relay.acknowledge(live, min(session.committed, live.digest.position))
         return sent
-
-    def _closed_bytes_of(self, row: Upload) -> int | None:
-        if self._relay is not None:
-            return self._relay.closed_bytes(row)
-        if self._closed_bytes is None and row.length_deferred:
-            return LAST_BOUND_BYTES  # a stream would have to say where it ends
-        return self._closed_bytes
 
     async def _digest(self, live: LiveUpload, until: int, turn: Turn) -> None:
         pieces = self._reader.pieces(live, send_from=until, send_until=until, stall_s=0, give_way=turn.give_way)

@@ -357,7 +357,7 @@ class TransferEngine:
     async def _advance(self, live: LiveUpload, destination: Destination, passage: Passage) -> None:
         try:
             linkable = await self._linkable(live, destination)
-            if linkable or (live.row.length_deferred and live.row.parts):  # it may never be put together
+            if linkable or (live.row.length_deferred and not live.relayed):  # staging keeps it until its length is said
                 # What is still received leaves its permit to others, above all to those that are whole.
                 gate = self.gates[live.row.destination]
                 pieces = self._reader.pieces(

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from app.core.body import RequestBody
-from app.core.errors import ForebayError
+from app.core.errors import ForebayError, StateConflict
+from app.core.upload import UploadState
 from app.services.appender import Appender
 from app.services.interruption import unbroken
 from app.services.live import LiveUpload
@@ -36,8 +37,11 @@ class WholeFiles:
         live = await self._uploads.create(owner, replace(wanted, in_one_request=True), idempotency_key=None)
         try:
             await self._appender.append(live, 0, body, last=True)
-        except BaseException:
+        except BaseException as exc:
+            failed = live.row.state is UploadState.FAILED
             await unbroken(self._give_up(live))
+            if failed and isinstance(exc, StateConflict):  # that it has, is all that this says
+                raise live.row.ending from exc
             raise
         return live
 

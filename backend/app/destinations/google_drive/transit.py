@@ -154,7 +154,7 @@ class Transit:
     async def _look(self) -> None:
         self._in_doubt = True
         outcome: Outcome = Gone()
-        # The question completes a session that has all of its bytes: for an empty file it is `conclude`'s to ask.
+        # Of an empty file's session there is nothing to ask: `conclude` makes the file.
         if self._upload is not None and self._size:
             outcome = await self._where(self._upload)
         if isinstance(outcome, Held):
@@ -357,7 +357,7 @@ class Transit:
         if self._upload is None:
             raise RuntimeError("there is no session")
         self._in_doubt = True
-        outcome = await self._upload.where()
+        outcome = await self._upload.complete()
         if isinstance(outcome, Held):
             self.committed, self._in_doubt = outcome.position, False
             if outcome.position == self._size:

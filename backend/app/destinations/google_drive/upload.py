@@ -126,9 +126,18 @@ class ResumableUpload:
         return self._outcome(await self.api.send("PUT", self.uri, headers=headers, stream=body))
 
     async def where(self) -> Outcome:
-        """How far it is; completes a session that has all of its bytes, an empty file's for example. Raises as `put`."""
-        headers = {"Content-Range": f"bytes */{self._total}"}
-        return self._outcome(await self.api.send("PUT", self.uri, headers=headers))
+        """How far it is. Raises as `put`.
+
+        Without the file's size, or a session that has all of its bytes would become the file by the question.
+        """
+        return await self._ask("*")
+
+    async def complete(self) -> Outcome:
+        """Make the file of a session that has all of its bytes, an empty file's for example. Raises as `put`."""
+        return await self._ask(self._total)
+
+    async def _ask(self, total: str) -> Outcome:
+        return self._outcome(await self.api.send("PUT", self.uri, headers={"Content-Range": f"bytes */{total}"}))
 
     @property
     def _total(self) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from app.testing.api_client import refusal
+from app.testing.drive_emulator import Rule, Status
+
 from .conftest import Rig
 
 MIB = 1 << 20
@@ -60,6 +63,7 @@ def test_a_form(running: Rig, content: bytes) -> None:
     assert stored == {"a.bin": content, "b.bin": other}
 
 
+@pytest.mark.parametrize("running", RELAYED, indirect=True)
 @pytest.mark.parametrize("size", [0, 1, UNIT - 1, UNIT, UNIT + 1, 8 * MIB, 20 * MIB, 20 * MIB + 7])
 def test_a_file_that_says_its_length_by_its_end(running: Rig, size: int) -> None:
     """It is on its way to Drive before that, also where all of it has gone there when nobody knew yet that it is all."""
@@ -99,6 +103,7 @@ def test_a_form_whose_session_drive_has_lost(running: Rig) -> None:
     assert not [file for file in running.drive.files.values() if file.sha256]
 
 
+@pytest.mark.parametrize("running", RELAYED, indirect=True)
 def test_a_client_that_leaves_in_the_middle_of_a_form(running: Rig) -> None:
     """Nothing is left of it, here or at Drive."""
     uploads, content = running.product.server.context.uploads, os.urandom(12 * MIB)
@@ -125,3 +130,33 @@ def test_a_file_from_a_pipe(running: Rig, content: bytes) -> None:
     view = json.loads(answer.read())
     assert answer.status == 201
     running.assert_stored(content, view)
+
+
+@pytest.mark.parametrize("how", ["declared", "form"])
+def test_drive_may_have_trouble_for_a_moment_while_a_file_comes_at_once(running: Rig, content: bytes, how: str) -> None:
+    """Who sends it can't come again: what came is kept, and sent when Drive takes it."""
+    running.drive.script([Rule("upload.put", Status(503), times=3)])
+    if how == "form":
+        head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="report.bin"\r\n\r\n'
+        fields = {"Content-Type": "multipart/form-data; boundary=x"}
+        reply = running.api.request("POST", "/api/v1/forms", head + content + b"\r\n--x--\r\n", fields)
+        view = reply.json["uploads"][0]
+    else:
+        reply = running.api.request("PUT", "/api/v1/files/report.bin", content)
+        view = reply.json
+    assert reply.status in {201, 202}, reply.body
+    running.assert_stored(content, running.ended(view["id"]))
+
+
+@pytest.mark.parametrize("running", [*BOTH, *RELAYED], indirect=True)
+def test_a_form_for_a_name_that_is_taken(running: Rig) -> None:
+    """Refused as such, however early that is found."""
+    content = os.urandom(9 * MIB)
+    assert running.api.request("PUT", "/api/v1/files/report.bin", b"first").status == 201
+    on_conflict = b'--x\r\nContent-Disposition: form-data; name="on_conflict"\r\n\r\nfail\r\n'
+    head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="report.bin"\r\n\r\n'
+    fields = {"Content-Type": "multipart/form-data; boundary=x"}
+    body = on_conflict + head + content + b"\r\n--x--\r\n"
+    refusal(running.api.request("POST", "/api/v1/forms", body, fields), 409, "name-taken")
+    running.product.wait_for(running.product.quiescent)
+    assert [file.size for file in running.drive.files.values() if file.sha256] == [5]
