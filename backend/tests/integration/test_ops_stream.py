@@ -237,6 +237,9 @@ class HeldSession:
     def __init__(self, destination: HeldDestination) -> None:
         self._destination = destination
 
+    def declare(self, size: int) -> None:
+        """It is never finished."""
+
     async def append(self, pieces: AsyncIterator[memoryview], length: int) -> int:
         """A piece is asked for, and nothing is done with it."""
         del length
