@@ -81,7 +81,7 @@ class StartRefused(Exception):
 
 
 async def start(api: DriveApi, metadata: Mapping[str, object], *, size: int | None, media_type: str) -> ResumableUpload:
-    """Begin a session for a file of `size` bytes; None: it is not known yet (Drive's guide to uploads: the field may be left out).
+    """Begin a session for a file of `size` bytes; None: it is not known yet (as google-api-python-client begins one for a stream).
 
     Raises:
         IdTaken: of the id in the metadata.
